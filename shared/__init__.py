@@ -1,0 +1,1 @@
+"""What every service stands on: event contracts, streaming, transport, the demo company. Imports no service."""

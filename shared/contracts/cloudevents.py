@@ -1,0 +1,100 @@
+"""Reads and writes CloudEvents 1.0 as they lie in `feeds.*`: structured (JSON) or binary (``ce_`` headers).
+
+The wire formats are the `cloudevents` library's; here is the one form in which our services hold an event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from cloudevents.core.bindings.kafka import KafkaMessage, from_kafka, to_structured
+from cloudevents.core.exceptions import BaseCloudEventException, CloudEventValidationError
+from cloudevents.core.formats.json import JSONFormat
+from cloudevents.core.v1.event import CloudEvent
+
+_JSON = JSONFormat()
+Headers = Iterable[tuple[str, bytes]]
+
+
+class BadCloudEvent(ValueError):
+    """The record is not a CloudEvent we can read; the message names the attribute and what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedEvent:
+    """A CloudEvent from a feed.
+
+    Attributes:
+        id: the event's id; with `source` it identifies the event.
+        source: who sent it.
+        type: what the payload is (see `shared.contracts.feeds`).
+        subject: whom or what it is about, as the source names it.
+        time: when the source said it; the time of the Kafka record where the event has none.
+        data: the payload, as sent.
+    """
+
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: datetime
+    data: Any = field(repr=False)
+
+
+def read_feed_event(key: bytes | None, value: bytes | None, headers: Headers, record_time: datetime) -> FeedEvent:
+    """Return the CloudEvent that a Kafka record of a feed holds.
+
+    Args:
+        key: the record's key; stands in for a missing `subject`.
+        value: the record's value.
+        headers: the record's headers; any ``ce_`` header means binary mode (CloudEvents Kafka binding, section 3).
+        record_time: the record's time stamp, for an event without `time`.
+
+    Raises:
+        BadCloudEvent: it is none.
+    """
+    if value is None:
+        raise BadCloudEvent(
+            "the record has no value: send the CloudEvent as JSON, or attributes as ce_ headers with the data as value"
+        )
+    try:
+        event = from_kafka(KafkaMessage(headers=dict(headers), key=None, value=value), _JSON)
+    except CloudEventValidationError as exc:
+        problems = "; ".join(f"{name}: {error}" for name, errors in exc.errors.items() for error in errors)
+        raise BadCloudEvent(f"not a CloudEvent 1.0: {problems}") from exc
+    except (BaseCloudEventException, ValueError, TypeError, KeyError, AttributeError) as exc:
+        # The library lets through whatever its parsers raise; all of it means that these bytes are no CloudEvent.
+        raise BadCloudEvent(f"not a CloudEvent 1.0: {exc or type(exc).__name__}") from exc
+    if event.get_specversion() != "1.0":
+        raise BadCloudEvent(f"specversion: {event.get_specversion()!r} is not supported, send 1.0")
+    time = event.get_time() or record_time
+    return FeedEvent(
+        id=event.get_id(),
+        source=event.get_source(),
+        type=event.get_type(),
+        subject=event.get_subject() or (key or b"").decode("utf-8", "replace"),
+        time=time.astimezone(UTC),
+        data=event.get_data(),
+    )
+
+
+def write_feed_event(
+    *, event_id: str, source: str, event_type: str, subject: str, time: datetime, data: Mapping[str, Any]
+) -> bytes:
+    """Return a CloudEvent in structured mode, as JSON."""
+    event = CloudEvent(
+        {
+            "specversion": "1.0",
+            "id": event_id,
+            "source": source,
+            "type": event_type,
+            "subject": subject,
+            "time": time,
+            "datacontenttype": "application/json",
+        },
+        dict(data),
+    )
+    return to_structured(event, _JSON, key_mapper=lambda _: None).value

@@ -1,0 +1,45 @@
+"""What a handler is given and gives back: a record read from Kafka, a record to be written, a record it can't take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as it was read.
+
+    Attributes:
+        time: the record's time stamp (for feeds: when it was written to Kafka), aware, UTC.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A record to be written.
+
+    Attributes:
+        value: None is a tombstone.
+        partition: where to; None lets the key decide, by the same hash as Kafka's own clients (murmur2).
+    """
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    partition: int | None = None
+    headers: Headers = ()
+
+
+class Poison(Exception):
+    """A record that can't be understood or dealt with; the message says why, for whoever will read the dead letter."""
