@@ -1,0 +1,138 @@
+"""Decides what an answer of the webhook means: taken, refused for good, or to be tried again, and then when.
+
+Pure: statuses, headers and errors in, verdicts and seconds out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Final, Literal
+
+import httpx
+
+RETRY_AFTER_CAP_SECONDS: Final = 60.0
+"""The longest wait that a receiver can ask for; past it, we come back unasked."""
+
+_FIRST_WAIT_SECONDS: Final = 1.0
+_LONGEST_WAIT_SECONDS: Final = 15.0
+
+_TRY_AGAIN: Final = frozenset(
+    {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS, *range(500, 600)}
+)
+_WHAT_TO_DO: Final = {
+    HTTPStatus.UNAUTHORIZED: "does it have the key of PROMPTER_WEBHOOK_SECRET, and do both clocks agree?",
+    HTTPStatus.FORBIDDEN: "does it have the key of PROMPTER_WEBHOOK_SECRET?",
+    HTTPStatus.NOT_FOUND: "is PROMPTER_WEBHOOK_URL right?",
+    HTTPStatus.GONE: "it wants no more messages at this address: set PROMPTER_WEBHOOK_URL to one that does, "
+    "then replay the dead letters",
+}
+
+Result = Literal["delivered", "refused", "busy", "unreachable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one attempt came to.
+
+    Attributes:
+        result: delivered; refused (for good); busy (answered, to be tried again); unreachable (no answer, the same).
+        detail: what happened, for an operator; empty when delivered.
+        status: the HTTP status, where there was an answer.
+        retry_after: seconds that the receiver asks us to wait, at most the cap; None when it asks for nothing.
+        may_have_arrived: not delivered as far as we know, but the receiver may have taken it.
+    """
+
+    result: Result
+    detail: str = ""
+    status: int | None = None
+    retry_after: float | None = None
+    may_have_arrived: bool = False
+
+    @property
+    def try_again(self) -> bool:
+        """Tell whether another attempt may fare better."""
+        return self.result in ("busy", "unreachable")
+
+
+def judge_answer(status: int, retry_after: str | None, location: str | None, said: str, now: datetime) -> Verdict:
+    """Return what an answer means.
+
+    Args:
+        status: the HTTP status.
+        retry_after: the header of that name, as sent.
+        location: the header of that name, as sent.
+        said: the beginning of the body.
+        now: for a Retry-After that is a date.
+    """
+    if 200 <= status < 300:
+        return Verdict("delivered", status=status)
+    answered = f"the receiver answered {_named(status)}"
+    if status in _TRY_AGAIN:
+        wait = seconds_to_wait(retry_after, now)
+        asked = f" and asked us to wait {wait:g} s" if wait is not None else ""
+        return Verdict("busy", f"{answered}{asked}{_quoted(said)}", status, wait, may_have_arrived=status >= 500)
+    if 300 <= status < 400:
+        where = f" to {location[:200]!r}" if location else ""
+        advice = "redirects are not followed; set PROMPTER_WEBHOOK_URL to the address that it leads to"
+        return Verdict("refused", f"{answered}{where}: {advice}", status)
+    advised = f": {_WHAT_TO_DO[HTTPStatus(status)]}" if status in _WHAT_TO_DO else ""
+    return Verdict("refused", f"{answered}{advised}{_quoted(said)}", status)
+
+
+def judge_error(error: httpx.TransportError | TimeoutError, timeout_seconds: float) -> Verdict:
+    """Return what it means that there was no answer."""
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
+        why = str(error) or "it did not answer in time"
+        return Verdict("unreachable", f"can't connect to the receiver: {why}")
+    if isinstance(error, httpx.TimeoutException | TimeoutError):
+        return Verdict(
+            "unreachable", f"the receiver did not answer within {timeout_seconds:g} s", may_have_arrived=True
+        )
+    if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
+        return Verdict("refused", f"the request can't be made: {error}")
+    why = str(error) or type(error).__name__
+    return Verdict("unreachable", f"the connection broke before the answer came: {why}", may_have_arrived=True)
+
+
+def wait_before(attempt: int, last: Verdict, chance: float) -> float:
+    """Return the seconds to wait before the attempt after number `attempt` (from 1).
+
+    Twice as long each time, of which half by chance, so that many who failed at once don't come back at once.
+
+    Args:
+        chance: from 0 to 1.
+    """
+    if last.retry_after is not None:
+        return last.retry_after
+    longest = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2.0 ** min(attempt - 1, 10))
+    return longest * (0.5 + 0.5 * chance)
+
+
+def seconds_to_wait(retry_after: str | None, now: datetime) -> float | None:
+    """Return what a Retry-After header asks for (RFC 9110, section 10.2.3), from 0 to the cap; None if nothing."""
+    if retry_after is None:
+        return None
+    asked = retry_after.strip()
+    if asked.isascii() and asked.isdigit():
+        # No date is meant by so many digits, and float() of thousands of them would not end well.
+        return min(float(asked[:10]), RETRY_AFTER_CAP_SECONDS)
+    try:
+        at = parsedate_to_datetime(asked)
+    except ValueError:
+        return None
+    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    return min(max((at - now).total_seconds(), 0.0), RETRY_AFTER_CAP_SECONDS)
+
+
+def _named(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
+
+
+def _quoted(said: str) -> str:
+    return f" ({said!r})" if said else ""
