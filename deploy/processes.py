@@ -60,17 +60,18 @@ class Supervisor:
         """Start all in the table's order and return once each is ready; on failure stop all and raise."""
         try:
             for name in self._services:
+                self.log(name).unlink(missing_ok=True)  # an error must show this run's end, not an earlier one's
                 self._launch(name)
             self._wait_until_ready(self._services, within)
         except BaseException:
             self.stop()
             raise
 
-    def stop(self, *, grace: float = 15.0) -> None:
+    def stop(self, *, grace: float = 30.0) -> None:
         """Stop all with SIGTERM, last started first, and kill what is left of any group after `grace`."""
         self._end(list(reversed(self._processes)), grace)
 
-    def terminate(self, name: str, *, grace: float = 15.0) -> int | None:
+    def terminate(self, name: str, *, grace: float = 30.0) -> int | None:
         """Stop one with SIGTERM as a deployment would, and return its exit code (None when it did not run)."""
         process = self._processes.get(self._known(name).name)
         self._end([name], grace)

@@ -9,9 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-COMMON_ENV = ("KAFKA_BOOTSTRAP_SERVERS", "HTTP_HOST", "HTTP_PORT", "LOG_FORMAT", "LOG_LEVEL")
-"""What every service reads from its environment."""
-
 
 @dataclass(frozen=True, slots=True)
 class Service:
@@ -20,7 +17,7 @@ class Service:
     name: str
     http_port: int
     requires: tuple[str, ...] = ()
-    """Variables that whoever starts it must supply, as they differ by installation or are secret."""
+    """Variables without a default: whoever starts the service must supply them, as they are secrets and addresses."""
     env: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Variables with the value they have here, where that is not the service's own default."""
 
@@ -37,7 +34,7 @@ SERVICES: tuple[Service, ...] = (
     Service("endorsements", 8104),
     Service("correlator", 8105),
     Service("prompter", 8106, requires=("PROMPTER_WEBHOOK_URL", "PROMPTER_WEBHOOK_SECRET")),
-    Service("insights", 8090, requires=("INSIGHTS_DATABASE_URL",)),
+    Service("insights", 8090),
     # Last to start and first to stop: nothing comes in that nobody is there to take.
     Service("gateway", 8080, requires=("GATEWAY_TOKENS",)),
 )

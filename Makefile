@@ -1,0 +1,82 @@
+# Everything a person or a CI does here; `make` alone lists it. Nothing needs to be installed by hand beside Python.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+# Newer than the lock once everything that it names is installed.
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help venv java demo test check lint fmt lock broker topics clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: venv java ## run the whole system on a made-up company (ARGS=--exit: stop it at the end)
+	@$(PYTHON) -m deploy.demo $(ARGS)
+
+test: lint java ## everything: format, lint, types, and all tests, those with a real Kafka too
+	$(PYTHON) -m pytest $(ARGS)
+
+check: lint ## what takes less than a minute: format, lint, types, unit tests
+	$(PYTHON) -m pytest tests/unit $(ARGS)
+
+lint: venv
+	$(PYTHON) -m ruff format --check
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m mypy
+
+fmt: venv ## format, and mend what ruff can mend
+	$(PYTHON) -m ruff format
+	$(PYTHON) -m ruff check --fix
+
+broker: venv java ## start the local Kafka that the demo uses (stop it: .venv/bin/python -m deploy.broker stop)
+	@$(PYTHON) -m deploy.broker start
+
+topics: venv ## create the topics that are missing
+	@$(PYTHON) -m deploy.topics
+
+clean: venv ## stop the demo and its Kafka, delete .local (data and logs)
+	@$(PYTHON) -m deploy.clean
+
+venv: $(INSTALLED) ## make the virtual environment from requirements.lock
+
+lock: venv ## write requirements.lock anew from pyproject.toml (ARGS=--upgrade moves what is pinned)
+	$(PYTHON) -m uv pip compile pyproject.toml --group dev --universal --generate-hashes \
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+		--quiet --output-file requirements.lock $(ARGS)
+
+$(INSTALLED): requirements.lock
+	@if ! $(PYTHON) -c '' 2>/dev/null; then \
+		found=; \
+		for candidate in python3.11 python3.12 python3.13 python3 python; do \
+			if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$candidate; break; fi; \
+		done; \
+		if [ -z "$$found" ]; then \
+			echo "make: no Python 3.11 or newer on the PATH: install one (Debian, Ubuntu: apt-get install python3.11 python3.11-venv)" >&2; \
+			exit 1; \
+		fi; \
+		echo "making $(VENV) with $$($$found --version)"; \
+		$$found -m venv $(VENV) || { \
+			rm -rf $(VENV); \
+			echo "make: $$found has no venv module: install it (Debian, Ubuntu: apt-get install python3-venv)" >&2; \
+			exit 1; \
+		}; \
+	fi
+	@echo "installing requirements.lock"
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@touch $@
+
+# Kafka runs on Java and is fetched by Maven; neither is needed when KAFKA_BOOTSTRAP_SERVERS names a broker.
+java:
+	@if [ -z "$${KAFKA_BOOTSTRAP_SERVERS:-}" ] && ! { command -v java && command -v mvn; } >/dev/null; then \
+		if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+			echo "installing Java 17 and Maven"; \
+			apt-get update -qq; \
+			DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends openjdk-17-jre-headless maven >/dev/null; \
+		else \
+			echo "make: Kafka needs Java 17 or newer and Maven: install them (Debian, Ubuntu: sudo apt-get install openjdk-17-jre-headless maven; macOS: brew install openjdk@17 maven)" >&2; \
+			exit 1; \
+		fi; \
+	fi

@@ -1,0 +1,29 @@
+"""What the tests share: one real Kafka for those that ask for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from deploy.broker import Broker, ExternalBroker, choose_broker
+from deploy.spawn import free_ports
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker | ExternalBroker]:
+    """A real broker for the whole session: KAFKA_BOOTSTRAP_SERVERS's, or one of our own on free ports.
+
+    Tests share it, so each makes topics and groups of its own. A test that kills a broker starts its own.
+    """
+    port, controller_port = free_ports(2)
+    with choose_broker(
+        tmp_path_factory.mktemp("kafka"), port=port, controller_port=controller_port, die_with_parent=True
+    ) as broker:
+        yield broker
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "kafka" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.kafka)
