@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
@@ -22,6 +21,9 @@ from shared.transport.webhooks import WebhookKey
 
 _BODY_LIMIT_BYTES: Final = 4096
 """How much of an answer is read; a longer one costs us the connection, not our memory."""
+
+_CONNECT_SECONDS: Final = 5
+"""Shorter than the whole attempt's time: that nobody was there to be told is worth knowing for sure."""
 
 _QUOTED_CHARACTERS: Final = 200
 
@@ -55,6 +57,7 @@ class Postman:
         settings: where to, with which key, how patiently.
         clock: wall clock, aware, for signatures.
         elapsed: a clock that only ever goes forward, in seconds.
+        sleep: lets that many seconds pass.
         chance: a number from 0 to 1, for the jitter.
     """
 
@@ -64,6 +67,7 @@ class Postman:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         elapsed: Callable[[], float] = monotonic,
+        sleep: Callable[[float], Coroutine[None, None, None]] = asyncio.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._url = str(settings.webhook_url)
@@ -72,10 +76,10 @@ class Postman:
         self._max_attempts = settings.max_attempts
         self._patience = settings.give_up_after_seconds
         self._slots = asyncio.Semaphore(settings.concurrency)
-        self._clock, self._elapsed, self._chance = clock, elapsed, chance
+        self._clock, self._elapsed, self._sleep, self._chance = clock, elapsed, sleep, chance
         self._stopping = asyncio.Event()
         self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(self._timeout, pool=None),
+            timeout=httpx.Timeout(self._timeout, connect=min(self._timeout, _CONNECT_SECONDS), pool=None),
             limits=httpx.Limits(max_connections=settings.concurrency, max_keepalive_connections=settings.concurrency),
             follow_redirects=False,
             headers={
@@ -164,11 +168,18 @@ class Postman:
         return verdict
 
     async def _pause(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
+        either = {asyncio.create_task(self._sleep(seconds)), asyncio.create_task(_is_set(self._stopping))}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in either:
+                task.cancel()
         if self._stopping.is_set():
             raise Interrupted
+
+
+async def _is_set(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 def _should_try_again(verdict: Verdict) -> bool:

@@ -27,7 +27,7 @@ def _is_key(secret: SecretStr) -> SecretStr:
 class PrompterSettings(StreamSettings):
     """Where prompts are delivered, and how patiently."""
 
-    model_config = SettingsConfigDict(env_prefix="PROMPTER_")
+    model_config = SettingsConfigDict(env_prefix="PROMPTER_", hide_input_in_errors=True)
 
     http_port: int = http_port(8106)
     webhook_url: HttpUrl = Field(description="address that prompts are posted to; redirects are not followed")

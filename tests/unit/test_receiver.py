@@ -1,0 +1,120 @@
+"""The receiver takes what is signed, once, and shows each prompt as its sponsor would see it now."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+
+from deploy.receiver import receiver_app
+from services.prompter.messages import message
+from shared.contracts.outputs import PromptEvent
+from shared.transport.webhooks import BadSignature, WebhookKey
+from tests.prompt_events import a_body, fulfilled, opened, updated, withdrawn
+
+KEY = WebhookKey("whsec_" + "c3BvbnNv" * 5)
+ANOTHER = WebhookKey("whsec_" + "c3BvbnNw" * 5)
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(receiver_app(KEY))
+    async with httpx.AsyncClient(transport=transport, base_url="http://receiver") as client:
+        yield client
+
+
+async def send(receiver: httpx.AsyncClient, event: PromptEvent, key: WebhookKey = KEY, *, age: int = 0) -> int:
+    sent = message(event)
+    signed = key.sign(sent.id, sent.body, datetime.now(UTC) - timedelta(seconds=age))
+    return (await receiver.post("/", content=sent.body, headers=signed)).status_code
+
+
+async def counts(receiver: httpx.AsyncClient) -> tuple[int, int, int]:
+    got = (await receiver.get("/received")).json()
+    return got["accepted"], got["repeated"], got["rejected"]
+
+
+async def test_a_signed_message_is_taken_and_served_as_it_came(receiver: httpx.AsyncClient) -> None:
+    assert await send(receiver, opened()) == 200
+    (kept,) = (await receiver.get("/received")).json()["messages"]
+    assert kept["webhook_id"] == opened().id
+    assert kept["message"]["data"]["prompt"]["evidence"][0]["title"] == "Checkout answers in half the time"
+
+
+async def test_a_repeat_is_welcomed_and_dropped(receiver: httpx.AsyncClient) -> None:
+    assert [await send(receiver, opened()) for _ in range(3)] == [200, 200, 200]
+    assert await counts(receiver) == (1, 2, 0)
+
+
+async def test_what_is_signed_with_another_key_or_long_ago_or_not_at_all_is_refused(
+    receiver: httpx.AsyncClient,
+) -> None:
+    assert await send(receiver, opened(), ANOTHER) == 401
+    assert await send(receiver, opened(), age=600) == 401
+    assert (await receiver.post("/", content=b"{}")).status_code == 401
+    malformed = {"webhook-id": "1", "webhook-timestamp": "0", "webhook-signature": "v1"}
+    assert (await receiver.post("/", content=b"\xff", headers=malformed)).status_code == 401
+    assert await counts(receiver) == (0, 0, 4)
+
+
+async def test_a_body_that_was_changed_on_the_way_is_refused() -> None:
+    sent = message(opened())
+    signed = KEY.sign(sent.id, sent.body, datetime.now(UTC))
+    assert KEY.check(signed, sent.body) == sent.id
+    with pytest.raises(BadSignature):
+        KEY.check(signed, sent.body.replace(b"Mina", b"Nina"))
+    with pytest.raises(BadSignature):
+        KEY.check(signed | {"webhook-id": "another"}, sent.body)
+
+
+async def test_a_body_without_end_is_not_read_whole(receiver: httpx.AsyncClient) -> None:
+    assert (await receiver.post("/", content=b"x" * 300_000)).status_code == 413
+
+
+async def test_messages_are_served_in_pages(receiver: httpx.AsyncClient) -> None:
+    for number in range(5):
+        await send(receiver, opened(employee=f"E{number}"))
+    first = (await receiver.get("/received", params={"limit": 3})).json()
+    rest = (await receiver.get("/received", params={"limit": 3, "offset": first["next_offset"]})).json()
+    assert [len(first["messages"]), len(rest["messages"])] == [3, 2]
+    assert rest["next_offset"] is None
+
+
+async def test_the_page_shows_the_newest_version_of_a_prompt(receiver: httpx.AsyncClient) -> None:
+    await send(receiver, updated(2, body=a_body(why="There is news")))
+    await send(receiver, opened(1))
+    page = (await receiver.get("/")).text
+    assert "There is news" in page
+    assert page.count("<details") == 1
+
+
+@pytest.mark.parametrize(("end", "label"), [(withdrawn(), "Withdrawn"), (fulfilled(), "Fulfilled")])
+async def test_the_page_shows_what_is_not_asked_any_more_as_that(
+    receiver: httpx.AsyncClient, end: PromptEvent, label: str
+) -> None:
+    await send(receiver, opened())
+    assert "Asked" in (await receiver.get("/")).text
+    await send(receiver, end)
+    page = (await receiver.get("/")).text
+    assert f'<b class="badge">{label}</b>' in page
+    assert '<b class="badge">Asked' not in page
+    assert "Mina Okafor: Spring promotions 2026" in page
+
+
+async def test_what_a_source_wrote_is_text_on_the_page_and_nothing_else(receiver: httpx.AsyncClient) -> None:
+    await send(receiver, opened(body=a_body(why="<script>alert(1)</script>", sponsor_name="<b>Bo</b>")))
+    page = (await receiver.get("/", params={"sponsor": '"><script>'})).text + (await receiver.get("/")).text
+    assert "<script>" not in page
+    assert "<b>Bo</b>" not in page
+
+
+async def test_many_sponsors_are_shown_page_by_page_and_one_can_be_looked_up(receiver: httpx.AsyncClient) -> None:
+    for number in range(25):
+        await send(receiver, opened(sponsor=f"E{number:02}", body=a_body(sponsor_name=f"Sponsor {number:02}")))
+    first = (await receiver.get("/")).text
+    second = (await receiver.get("/", params={"page": 2})).text
+    assert (first.count("<section>"), second.count("<section>")) == (20, 5)
+    assert "page 1 of 2" in first
+    assert (await receiver.get("/", params={"sponsor": "sponsor 07"})).text.count("<section>") == 1
