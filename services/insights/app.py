@@ -1,0 +1,43 @@
+"""Wires insights: four topics into the projector, the projector and the API onto one database."""
+
+from __future__ import annotations
+
+from services.insights.api import make_api
+from services.insights.database import for_reading, open_database
+from services.insights.handlers import Projector
+from services.insights.offsets import LogPosition
+from services.insights.projection import TOPICS
+from services.insights.reading import Reader
+from services.insights.settings import InsightsSettings
+from shared.streaming.service import StreamService
+
+NAME = "insights"
+
+
+class Insights(StreamService):
+    """The service; a stop does not wait for a database or a Kafka that is away."""
+
+    def __init__(self, settings: InsightsSettings) -> None:
+        engine = open_database(settings.database_url)
+        self._projector = Projector(engine, NAME)
+        self._position = LogPosition(
+            settings.kafka_bootstrap_servers, NAME, engine, every_seconds=settings.offsets_every_seconds
+        )
+        reader = Reader(for_reading(engine), lambda: self._position.ends)
+        super().__init__(NAME, settings, http=lambda health: make_api(reader, health))
+        self.health.require("database", self._projector.patience.objection)
+        self.health.require("offsets", self._position.patience.objection)
+        self.alongside(self._projector)
+        self.alongside(self._position)
+        self.consume(TOPICS, self._projector.handle, max_run=settings.max_run)
+
+    async def stop(self) -> None:
+        """End the run in hand, unless what it waits for is away; it is repeated at the next start."""
+        self._projector.patience.give_up()
+        self._position.patience.give_up()
+        await super().stop()
+
+
+def build(settings: InsightsSettings) -> Insights:
+    """Return the service; connects to nothing."""
+    return Insights(settings)

@@ -1,0 +1,66 @@
+"""Opens the read model's database, SQLite or PostgreSQL, so that both keep the same promises."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+CONNECT_SECONDS = 5
+"""How long a database may take to answer a connection before it counts as away."""
+
+AWAY = (OperationalError, InterfaceError, PoolTimeoutError, OSError)
+"""What a database raises that can't do its work now but may later: away, locked, full, out of connections, or one
+of two that waited for each other. The same work is right when it is tried again."""
+
+
+def open_database(url: str) -> Engine:
+    """Return the engine for `url`; nothing is connected yet."""
+    parsed = make_url(url)
+    # No parameters in messages: they are names and other people's business.
+    if parsed.get_backend_name() == "sqlite":
+        Path(parsed.database or "").absolute().parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(parsed, hide_parameters=True, connect_args={"timeout": 30})
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    return create_engine(
+        parsed.set(drivername="postgresql+psycopg"),
+        hide_parameters=True,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": CONNECT_SECONDS, "application_name": "insights"},
+    )
+
+
+def for_reading(engine: Engine) -> Engine:
+    """Return `engine` with transactions in which all queries see the same moment."""
+    if engine.dialect.name == "postgresql":
+        return engine.execution_options(isolation_level="REPEATABLE READ")
+    return engine  # SQLite's transactions, in WAL mode, do so anyway
+
+
+def trouble(error: BaseException) -> str:
+    """Return what the database said, in one line without values, for a log or for `/readyz`."""
+    said = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    first_line = next(iter(str(said).strip().splitlines()), "")
+    return f"{type(said).__name__}: {first_line}" if first_line else type(said).__name__
+
+
+def _set_up_sqlite(connection: Any, _: object) -> None:
+    # Python's sqlite3 begins transactions by itself, and not before a SELECT; we begin them, always.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    # Readers don't wait for the writer, nor it for them.
+    cursor.execute("PRAGMA journal_mode=WAL")
+    # A crash of the process loses nothing; one of the machine may lose the last transactions, together with the
+    # offsets in them, and then they are projected again.
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")

@@ -1,0 +1,473 @@
+"""The rows that the projection makes, and the rule of which of two rows about the same thing holds.
+
+A table may be made of several kinds of rows, each with columns of its own: the start and the end of a relationship
+are two statements, known in any order, and the newer end must not wipe out the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import date, datetime
+from typing import Any, ClassVar, Literal
+
+from sqlalchemy import String, Table, Text
+
+from services.insights import tables
+from shared.contracts.ids import (
+    AchievementId,
+    CycleId,
+    EmployeeId,
+    EndorsementId,
+    EventId,
+    GapId,
+    PromptId,
+    RelationshipId,
+    UnitId,
+)
+
+PromptStatus = Literal["open", "withdrawn", "fulfilled"]
+GapStatus = Literal["open", "closed"]
+Document = Any
+"""What becomes JSON."""
+
+
+def newest(rows: Iterable[Row]) -> dict[type[Row], list[Row]]:
+    """Return of each kind the rows that hold, one a key, in the order of their keys.
+
+    A row takes another's place only when it is newer by its kind's `newer_by`; a kind without that is never changed
+    once it is there. The database applies the same rule between these rows and its own. The order of keys is that in
+    which two processes lock rows, so that neither waits for the other forever.
+    """
+    held: dict[type[Row], dict[tuple[Any, ...], Row]] = {}
+    for row in rows:
+        of_kind = held.setdefault(type(row), {})
+        key = row.key
+        before = of_kind.get(key)
+        if before is None or (row.newer_by and row.age > before.age):
+            of_kind[key] = row
+    return {kind: [of_kind[key] for key in sorted(of_kind)] for kind, of_kind in held.items()}
+
+
+class Unstorable(ValueError):
+    """A value that not every database can hold; the message names the column."""
+
+
+def check_storable(row: Row) -> None:
+    """Find what one of the databases would refuse, before it does and holds up the rows beside it.
+
+    Raises:
+        Unstorable: an id is too long for an index, or a number too large.
+    """
+    short = _SHAPES[type(row)].short
+    for name, value in row.columns().items():
+        if isinstance(value, str):
+            if name in short and len(value) > tables.MAX_ID_CHARACTERS:
+                raise Unstorable(f"{name}: {len(value)} characters, at most {tables.MAX_ID_CHARACTERS} can be stored")
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise Unstorable(f"{name}: the number does not fit into 64 bits")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row, or the part of one that a statement is about.
+
+    Attributes:
+        table: where it goes.
+        newer_by: the columns by which the newer of two is told; empty when all are the same.
+    """
+
+    table: ClassVar[Table]
+    newer_by: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """The values of the table's primary key."""
+        return tuple(getattr(self, name) for name in key_columns(type(self)))
+
+    @property
+    def age(self) -> tuple[Any, ...]:
+        """What tells the newer of two; the greater holds."""
+        return tuple(getattr(self, name) for name in self.newer_by)
+
+    def columns(self) -> Mapping[str, Any]:
+        """Return the row's values by column."""
+        return {name: getattr(self, name) for name in column_names(type(self))}
+
+
+def column_names(kind: type[Row]) -> Sequence[str]:
+    """Return the columns that rows of this kind write."""
+    return _SHAPES[kind].columns
+
+
+def key_columns(kind: type[Row]) -> Sequence[str]:
+    """Return the columns of the primary key."""
+    return _SHAPES[kind].key
+
+
+# -- people ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileRow(Row):
+    """An employee's profile from `effective_at` on. Of two for the same moment the greater revision holds."""
+
+    table: ClassVar[Table] = tables.profiles
+    newer_by: ClassVar[tuple[str, ...]] = ("revision", "said_by")
+
+    employee_id: EmployeeId
+    effective_at: datetime
+    revision: int
+    said_by: EventId
+    name: str
+    level: int
+    level_since: date
+    unit_id: UnitId | None
+    unit_path: Document
+    manager_id: EmployeeId | None
+    location: str
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TieRow(Row):
+    """Whom a relationship ties; its start and its end both say so."""
+
+    table: ClassVar[Table] = tables.relationships
+    newer_by: ClassVar[tuple[str, ...]] = ("said_at", "said_by")
+
+    relationship_id: RelationshipId
+    said_at: datetime
+    said_by: EventId
+    employee_id: EmployeeId
+    other_id: EmployeeId
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class TieStartRow(Row):
+    """From when a relationship holds."""
+
+    table: ClassVar[Table] = tables.relationships
+    newer_by: ClassVar[tuple[str, ...]] = ("start_said_at", "start_said_by")
+
+    relationship_id: RelationshipId
+    started_at: datetime
+    start_said_at: datetime
+    start_said_by: EventId
+
+
+@dataclass(frozen=True, slots=True)
+class TieEndRow(Row):
+    """Until when a relationship held."""
+
+    table: ClassVar[Table] = tables.relationships
+    newer_by: ClassVar[tuple[str, ...]] = ("end_said_at", "end_said_by")
+
+    relationship_id: RelationshipId
+    ended_at: datetime
+    end_said_at: datetime
+    end_said_by: EventId
+
+
+@dataclass(frozen=True, slots=True)
+class AchievementRow(Row):
+    """An achievement as last stated; with nothing but its owner when it was retracted."""
+
+    table: ClassVar[Table] = tables.achievements
+    newer_by: ClassVar[tuple[str, ...]] = ("said_at", "said_by")
+
+    achievement_id: AchievementId
+    said_at: datetime
+    said_by: EventId
+    employee_id: EmployeeId
+    retracted: bool
+    title: str | None = None
+    outcome: str | None = None
+    impact: int | None = None
+    occurred_on: date | None = None
+    competencies: Document = None
+    link: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EndorsementRow(Row):
+    """Who speaks for whom; giving and withdrawing both say so."""
+
+    table: ClassVar[Table] = tables.endorsements
+    newer_by: ClassVar[tuple[str, ...]] = ("said_at", "said_by")
+
+    endorsement_id: EndorsementId
+    said_at: datetime
+    said_by: EventId
+    employee_id: EmployeeId
+    sponsor_id: EmployeeId
+
+
+@dataclass(frozen=True, slots=True)
+class EndorsementGivenRow(Row):
+    """When it was given, and for which cycle."""
+
+    table: ClassVar[Table] = tables.endorsements
+    newer_by: ClassVar[tuple[str, ...]] = ("give_said_at", "give_said_by")
+
+    endorsement_id: EndorsementId
+    give_said_at: datetime
+    give_said_by: EventId
+    cycle_id: CycleId | None
+    given_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EndorsementWithdrawnRow(Row):
+    """That it was taken back."""
+
+    table: ClassVar[Table] = tables.endorsements
+    newer_by: ClassVar[tuple[str, ...]] = ("withdraw_said_at", "withdraw_said_by")
+
+    endorsement_id: EndorsementId
+    withdraw_said_at: datetime
+    withdraw_said_by: EventId
+
+
+# -- cycles and the clock -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CycleRow(Row):
+    """A cycle as last stated."""
+
+    table: ClassVar[Table] = tables.cycles
+    newer_by: ClassVar[tuple[str, ...]] = ("said_at", "said_by")
+
+    cycle_id: CycleId
+    said_at: datetime
+    said_by: EventId
+    kind: str
+    title: str
+    unit_ids: Document
+    levels: Document
+    min_months_in_level: int
+    competencies: Document
+    evidence_from: date
+    evidence_to: date
+    opens_at: datetime
+    closes_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CycleClosedRow(Row):
+    """That and when a cycle was closed."""
+
+    table: ClassVar[Table] = tables.cycles
+    newer_by: ClassVar[tuple[str, ...]] = ("close_said_at", "close_said_by")
+
+    cycle_id: CycleId
+    closed_at: datetime
+    close_said_at: datetime
+    close_said_by: EventId
+
+
+@dataclass(frozen=True, slots=True)
+class CycleCancelledRow(Row):
+    """That a cycle does not take place."""
+
+    table: ClassVar[Table] = tables.cycles
+    newer_by: ClassVar[tuple[str, ...]] = ("cancel_said_at", "cancel_said_by")
+
+    cycle_id: CycleId
+    cancelled_because: str
+    cancel_said_at: datetime
+    cancel_said_by: EventId
+
+
+@dataclass(frozen=True, slots=True)
+class ClockRow(Row):
+    """The time that the log tells; the greatest holds."""
+
+    table: ClassVar[Table] = tables.clock
+    newer_by: ClassVar[tuple[str, ...]] = ("now",)
+
+    now: datetime
+    only: int = 1
+
+
+# -- prompts, gaps, deliveries --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PromptRow(Row):
+    """How a prompt stands: the greatest version says."""
+
+    table: ClassVar[Table] = tables.prompts
+    newer_by: ClassVar[tuple[str, ...]] = ("version",)
+
+    prompt_id: PromptId
+    version: int
+    status: PromptStatus
+    cycle_id: CycleId
+    sponsor_id: EmployeeId
+    employee_id: EmployeeId
+    changed_at: datetime
+    because_of: EventId
+    withdrawn_because: str | None = None
+    endorsement_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PromptBodyRow(Row):
+    """What the sponsor was shown last."""
+
+    table: ClassVar[Table] = tables.prompts
+    newer_by: ClassVar[tuple[str, ...]] = ("body_version",)
+
+    prompt_id: PromptId
+    body_version: int
+    body: Document
+    sponsor_timezone: str
+    snoozed_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class PromptOpenedRow(Row):
+    """When a prompt was opened last."""
+
+    table: ClassVar[Table] = tables.prompts
+    newer_by: ClassVar[tuple[str, ...]] = ("opened_version",)
+
+    prompt_id: PromptId
+    opened_version: int
+    opened_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PromptHistoryRow(Row):
+    """One prompt event; the same event is the same row."""
+
+    table: ClassVar[Table] = tables.prompt_history
+
+    event_id: EventId
+    prompt_id: PromptId
+    version: int
+    type: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class GapRow(Row):
+    """How a gap stands: the greatest version says."""
+
+    table: ClassVar[Table] = tables.gaps
+    newer_by: ClassVar[tuple[str, ...]] = ("version",)
+
+    gap_id: GapId
+    version: int
+    status: GapStatus
+    cycle_id: CycleId
+    employee_id: EmployeeId
+    changed_at: datetime
+    because_of: EventId
+    closed_because: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GapSuggestionsRow(Row):
+    """Who could become the sponsor, as last suggested."""
+
+    table: ClassVar[Table] = tables.gaps
+    newer_by: ClassVar[tuple[str, ...]] = ("suggestions_version",)
+
+    gap_id: GapId
+    suggestions_version: int
+    suggestions: Document
+
+
+@dataclass(frozen=True, slots=True)
+class GapOpenedRow(Row):
+    """When a gap was opened last."""
+
+    table: ClassVar[Table] = tables.gaps
+    newer_by: ClassVar[tuple[str, ...]] = ("opened_version",)
+
+    gap_id: GapId
+    opened_version: int
+    opened_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class GapHistoryRow(Row):
+    """One gap event; the same event is the same row."""
+
+    table: ClassVar[Table] = tables.gap_history
+
+    event_id: EventId
+    gap_id: GapId
+    version: int
+    type: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRow(Row):
+    """What became of one version of a prompt; of two with the same outcome the later holds."""
+
+    table: ClassVar[Table] = tables.deliveries
+    newer_by: ClassVar[tuple[str, ...]] = ("at", "attempts")
+
+    delivery_id: EventId
+    outcome: str
+    prompt_id: PromptId
+    version: int
+    sponsor_id: EmployeeId
+    channel: str
+    detail: str
+    status_code: int | None
+    attempts: int
+    at: datetime
+
+
+KINDS: tuple[type[Row], ...] = (
+    ProfileRow,
+    TieRow,
+    TieStartRow,
+    TieEndRow,
+    AchievementRow,
+    EndorsementRow,
+    EndorsementGivenRow,
+    EndorsementWithdrawnRow,
+    CycleRow,
+    CycleClosedRow,
+    CycleCancelledRow,
+    ClockRow,
+    PromptRow,
+    PromptBodyRow,
+    PromptOpenedRow,
+    PromptHistoryRow,
+    GapRow,
+    GapSuggestionsRow,
+    GapOpenedRow,
+    GapHistoryRow,
+    DeliveryRow,
+)
+"""Every kind of row, in the order in which they are written; the same in every process, as with the order of keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    columns: tuple[str, ...]
+    key: tuple[str, ...]
+    short: frozenset[str]
+
+
+def _shape(kind: type[Row]) -> _Shape:
+    columns = tuple(field.name for field in fields(kind))
+    # Text, for what people write, is a String to SQLAlchemy too; it is in no index and has no limit.
+    types = {name: kind.table.c[name].type for name in columns}
+    return _Shape(
+        columns=columns,
+        key=tuple(column.name for column in kind.table.primary_key.columns),
+        short=frozenset(name for name, of in types.items() if isinstance(of, String) and not isinstance(of, Text)),
+    )
+
+
+_SHAPES = {kind: _shape(kind) for kind in KINDS}
