@@ -63,6 +63,10 @@ def test_ties_are_with_other_people_and_sponsors_two_levels_above(company: Compa
     for index in range(company.size):
         ties = company.ties(index)
         assert len({tie.relationship_id for tie in ties}) == len(ties)
+        guides = [tie.other for tie in ties if tie.kind != "worked_with" and not tie.ended_on]
+        assert len(set(guides)) == len(guides)
+        sponsors = [tie.other for tie in ties if tie.kind == "sponsor"]
+        assert len(set(sponsors)) == len(sponsors)
         for tie in ties:
             assert tie.employee == index != tie.other
             assert 0 <= tie.other < company.size

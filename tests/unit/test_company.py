@@ -478,6 +478,16 @@ def test_an_endorsement_given_out_of_scope_does_not_fulfil() -> None:
     assert outcome(endorsed, out).prompts == {}
 
 
+def test_what_is_fulfilled_stays_so_after_the_relationship_ends() -> None:
+    endorsed = EndorsedFact(EndorsementId("e"), ANN, BOB, CYCLE, utc(2026, 9, 8))
+    assert outcome(endorsed, SponsorEndedFact(RelationshipId("r"), utc(2026, 9, 10))).prompts == {KEY: FULFILLED}
+
+
+def test_what_comes_after_the_end_of_a_cycle_is_no_reason() -> None:
+    after_the_end = (LeftFact(ANN, utc(2026, 10, 10)), NowFact(utc(2026, 10, 11)))
+    assert outcome(*after_the_end, before=outcome()).prompts == {KEY: ("withdrawn", "cycle_closed")}
+
+
 def test_a_general_endorsement_from_before_the_cycle_does_not_fulfil() -> None:
     given_before = EndorsedFact(EndorsementId("e"), ANN, BOB, None, utc(2026, 9, 6))
     given_within = EndorsedFact(EndorsementId("e"), ANN, BOB, None, utc(2026, 9, 8))
