@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 from services.insights.answers import Cycle, Gap, Page, Share, Summary
 
 _NONE = "&ndash;"
+_NOTHING = '<span class="dim">0</span>'
 GAPS_SHOWN = 25
 """Gaps on the page; the rest is a link away."""
 
@@ -26,7 +27,8 @@ body { margin: 0 auto; max-width: 72rem; padding: 2rem 1.25rem 3rem; background:
 a { color: var(--link); text-decoration: none; } a:hover { text-decoration: underline; }
 h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2.2rem 0 .6rem; }
 p { margin: .3rem 0; } .dim { color: var(--dim); } .small { font-size: .87rem; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(13.5rem, 1fr)); gap: .9rem; margin: 1.4rem 0 0; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: .9rem; margin: 1.4rem 0 0; }
+@media (max-width: 34rem) { .cards { grid-template-columns: 1fr 1fr; } }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: .85rem 1rem; }
 .card h3 { margin: 0; font-size: .87rem; font-weight: 600; color: var(--dim); }
 .card .big { font-size: 1.75rem; font-weight: 650; line-height: 1.3; font-variant-numeric: tabular-nums; }
@@ -34,7 +36,8 @@ p { margin: .3rem 0; } .dim { color: var(--dim); } .small { font-size: .87rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .45rem .8rem .45rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { font-size: .82rem; font-weight: 600; color: var(--dim); white-space: nowrap; }
-.n { text-align: right; } .open { color: var(--good); font-weight: 600; } .behind { color: var(--warn); }
+.n { text-align: right; } .day { white-space: nowrap; }
+.open { color: var(--good); font-weight: 600; } .behind { color: var(--warn); }
 details { margin-top: .6rem; } summary { cursor: pointer; color: var(--dim); }
 nav { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; margin-top: .6rem; }
 """
@@ -110,7 +113,7 @@ def _cycles(page: Page[Cycle]) -> str:
         f'<tr><td><a href="/v1/cycles/{_path(cycle.cycle_id)}">{escape(cycle.title or cycle.cycle_id)}</a>'
         f"<br><span class='dim small'>{escape(cycle.kind or '')}</span></td>"
         f'<td class="{cycle.status}">{cycle.status}</td>'
-        f"<td>{_day(cycle.opens_at)}</td><td>{_day(cycle.closed_at or cycle.closes_at)}</td>"
+        f'<td class="day">{_day(cycle.opens_at)}</td><td class="day">{_day(cycle.closed_at or cycle.closes_at)}</td>'
         f'<td class="n">{_prompts_link(cycle, "open", cycle.funnel.prompts_standing)}</td>'
         f'<td class="n">{_prompts_link(cycle, "fulfilled", cycle.funnel.prompts_fulfilled)}</td>'
         f'<td class="n">{_prompts_link(cycle, "withdrawn", cycle.funnel.prompts_withdrawn)}</td>'
@@ -120,7 +123,8 @@ def _cycles(page: Page[Cycle]) -> str:
     more = "" if page.next is None else f"<p>{_link('/v1/cycles', 'the cycles that follow', cursor=page.next)}</p>"
     head = (
         "<th>Cycle</th><th>Status</th><th>Opens</th><th>Closes</th>"
-        '<th class="n">Standing</th><th class="n">Fulfilled</th><th class="n">Withdrawn</th><th class="n">Gaps</th>'
+        '<th class="n">Prompts standing</th><th class="n">fulfilled</th><th class="n">withdrawn</th>'
+        '<th class="n">Gaps standing</th>'
     )
     return _table(head, rows) + more
 
@@ -131,7 +135,7 @@ def _gaps(page: Page[Gap], summary: Summary) -> str:
     rows = [
         f'<tr><td><a href="/v1/employees/{_path(gap.employee_id)}">{escape(gap.employee_name or gap.employee_id)}</a>'
         "</td>"
-        f'<td class="n">{_NONE if gap.level is None else gap.level}</td>'
+        f"<td>{_NONE if gap.level is None else gap.level}</td>"
         f"<td>{escape(gap.unit_id) if gap.unit_id else _NONE}</td>"
         f"<td>{escape(gap.cycle_title or gap.cycle_id)}</td><td>{_suggestions(gap)}</td></tr>"
         for gap in page.items
@@ -140,17 +144,15 @@ def _gaps(page: Page[Gap], summary: Summary) -> str:
     every = (
         "" if page.next is None else f'<p class="small">{shown} {_link("/v1/gaps", "All of them", status="open")}</p>'
     )
-    return (
-        _table('<th>Employee</th><th class="n">Level</th><th>Unit</th><th>Cycle</th><th>Could sponsor</th>', rows)
-        + every
-    )
+    return _table("<th>Employee</th><th>Level</th><th>Unit</th><th>Cycle</th><th>Could sponsor</th>", rows) + every
 
 
 def _suggestions(gap: Gap) -> str:
     if not gap.suggestions:
         return '<span class="dim">nobody suggested</span>'
     return "<br>".join(
-        f'{escape(person.name)} <span class="dim small">{escape(person.why)}</span>' for person in gap.suggestions
+        f'{escape(person.name)} <span class="dim small">&middot; {escape(person.why)}</span>'
+        for person in gap.suggestions
     )
 
 
@@ -189,10 +191,14 @@ def _open_first(cycles: Iterable[Cycle]) -> list[Cycle]:
 
 
 def _prompts_link(cycle: Cycle, status: str, count: int) -> str:
+    if count == 0:
+        return _NOTHING
     return _link("/v1/prompts", _n(count), cycle=cycle.cycle_id, status=status)
 
 
 def _gaps_link(cycle: Cycle) -> str:
+    if cycle.funnel.gaps_standing == 0:
+        return _NOTHING
     return _link("/v1/gaps", _n(cycle.funnel.gaps_standing), cycle=cycle.cycle_id, status="open")
 
 

@@ -1,0 +1,494 @@
+"""Insights as a process, on real Kafka, over SQLite and over a real PostgreSQL that these tests start themselves."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from sqlalchemy import Engine
+
+from deploy.broker import PROJECT
+from deploy.spawn import LOOPBACK, free_ports, spawn, wait_until
+from services.insights.applying import Projection, apply_run, create_schema
+from services.insights.database import for_reading, open_database
+from services.insights.projection import TOPICS, project
+from services.insights.reading import Reader
+from shared.contracts.base import Contract
+from shared.contracts.career import AchievementRecorded, ClockTicked, CycleOpened, write_contract
+from shared.contracts.outputs import GapOpened, PromptFulfilled, PromptOpened, PromptUpdated
+from shared.streaming.topics import CAREER_EVENTS, GAPS, PARTITIONS, create_topics, dead_topic
+from tests.unit.test_insights import (
+    ReadModelSuite,
+    a_cycle,
+    a_profile,
+    an_achievement,
+    day,
+    dump,
+    joined,
+    logged,
+    missing,
+    prompted,
+    recorded,
+    said,
+    tied,
+    topic_of,
+)
+
+Tables = Mapping[str, list[tuple[Any, ...]]]
+
+# -- PostgreSQL -----------------------------------------------------------------------------------
+
+
+def postgres_programs() -> Path:
+    """The folder of PostgreSQL's server programs; installed first where the machine lets us."""
+
+    def find() -> Path | None:
+        installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+        elsewhere = shutil.which("initdb")
+        found = installed[-1] if installed else Path(elsewhere).resolve() if elsewhere else None
+        return found.parent if found else None
+
+    programs = find()
+    if programs is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        for command in (["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", "postgresql"]):
+            subprocess.run(
+                command, check=True, capture_output=True, env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+            )
+        programs = find()
+    if programs is None:
+        pytest.fail("these tests need PostgreSQL's server programs (initdb, postgres): install the package postgresql")
+    return programs
+
+
+class Postgres:
+    """A PostgreSQL server of our own, in a temporary folder; never run as root, which it refuses."""
+
+    def __init__(self, folder: Path) -> None:
+        self._programs = postgres_programs()
+        self._folder = folder
+        self._data = folder / "data"
+        [self._port] = free_ports(1)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._as_user: list[str] = []
+        if os.geteuid() == 0:
+            user = pwd.getpwnam("postgres")
+            os.chown(folder, user.pw_uid, user.pw_gid)
+            self._as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--pdeathsig=QUIT"]
+        made = [str(self._programs / "initdb"), "-D", str(self._data), "-U", "tests", "-A", "trust", "-E", "UTF8"]
+        # A collation of people, as production has it: where ours did not ask for C, the tests are to see it.
+        subprocess.run(
+            [*self._as_user, *made, "--no-sync", "--locale=C.UTF-8", "--lc-collate=" + _a_locale_of_people()],
+            check=True,
+            capture_output=True,
+            cwd=folder,
+        )
+
+    def start(self) -> None:
+        options = {"fsync": "off", "listen_addresses": LOOPBACK, "unix_socket_directories": str(self._folder)}
+        self._process = spawn(
+            [
+                *self._as_user,
+                *[str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self._port)],
+                *(word for name, value in options.items() for word in ("-c", f"{name}={value}")),
+            ],
+            log=Path(tempfile.gettempdir()) / f"{self._folder.name}.log",
+            cwd=self._folder,
+            parent_death_signal=None if self._as_user else signal.SIGQUIT,
+        )
+        assert wait_until(self._answers, within=30), "PostgreSQL did not start"
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)  # "fast": connections are cut, as when a server goes away
+            self._process.wait(30)
+            self._process = None
+
+    def new_database(self) -> str:
+        """The URL of a database that is empty."""
+        name = f"t{uuid.uuid4().hex}"
+        with self._connect() as connection:
+            connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]  # no parameter can be a name
+        return f"postgresql://tests@{LOOPBACK}:{self._port}/{name}"
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        return psycopg.connect(
+            host=LOOPBACK, port=self._port, user="tests", dbname="postgres", autocommit=True, connect_timeout=5
+        )
+
+    def _answers(self) -> bool:
+        try:
+            self._connect().close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+
+def _a_locale_of_people() -> str:
+    known = subprocess.run(["locale", "-a"], capture_output=True, text=True, check=True).stdout.split()
+    return next((name for name in known if name.lower().endswith((".utf8", ".utf-8")) and name[:2] != "C."), "C.UTF-8")
+
+
+@contextlib.contextmanager
+def a_postgres() -> Iterator[Postgres]:
+    # Not under pytest's folders: they are the runner's own, and the server runs as another user.
+    with tempfile.TemporaryDirectory(prefix="insights-postgres-") as folder:
+        server = Postgres(Path(folder))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    with a_postgres() as server:
+        yield server
+
+
+class TestReadModelOnPostgres(ReadModelSuite):
+    """All that holds on SQLite, and what only a server with many clients can get wrong."""
+
+    @pytest.fixture
+    def engine(self, postgres: Postgres) -> Iterator[Engine]:
+        opened = open_database(postgres.new_database())
+        create_schema(opened)
+        yield opened
+        opened.dispose()
+
+    @pytest.fixture
+    def reader(self, engine: Engine) -> Reader:
+        return Reader(for_reading(engine), dict)
+
+    def test_two_processes_that_both_hold_a_partition_count_each_record_once(self, engine: Engine) -> None:
+        events = [joined(f"E{n % 20}", n, revision=n) for n in range(200)]
+        run = [Projection(r.topic, r.partition, r.offset, project(r)) for r in logged(*events)]
+        slices = [run[start : start + 15] for start in range(0, 200, 10)]
+
+        def project_all(_: int) -> None:
+            for part in slices:
+                apply_run(engine, part)
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(project_all, range(4)))
+        tables = dump(engine)
+        assert tables["event_counts"] == [(CAREER_EVENTS, 0, "employee.joined", 200)]
+        assert tables["progress"] == [(CAREER_EVENTS, 0, 200)]
+
+    def test_two_processes_with_different_partitions_do_not_wait_for_each_other_for_ever(self, engine: Engine) -> None:
+        cycles = [said(CycleOpened, n, cycle=a_cycle(f"C{n % 7}", title=f"Title {n}")) for n in range(100)]
+
+        def project_all(partition: int) -> None:
+            ours = sorted(cycles, key=lambda event: hash((partition, event.id)))
+            records = [recorded(event, partition=partition, offset=n) for n, event in enumerate(ours)]
+            run = [Projection(r.topic, r.partition, r.offset, project(r)) for r in records]
+            for start in range(0, 100, 10):
+                apply_run(engine, run[start : start + 10])
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(project_all, range(4)))
+        newest = {f"C{k}": max(n for n in range(100) if n % 7 == k) for k in range(7)}
+        assert {row[0]: row[4] for row in dump(engine)["cycles"]} == {c: f"Title {n}" for c, n in newest.items()}
+
+
+# -- the service on Kafka -------------------------------------------------------------------------
+
+
+class Insights:
+    """A process of the service."""
+
+    def __init__(self, bootstrap_servers: str, database_url: str, folder: Path) -> None:
+        [port] = free_ports(1)
+        self.log = folder / f"insights-{port}.log"
+        self.api = httpx.Client(base_url=f"http://{LOOPBACK}:{port}", timeout=20)
+        self._process = spawn(
+            [sys.executable, "-m", "services.insights"],
+            log=self.log,
+            env=os.environ
+            | {
+                "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
+                "HTTP_PORT": str(port),
+                "INSIGHTS_DATABASE_URL": database_url,
+                "INSIGHTS_MAX_RUN": "200",
+                "DATA_DIR": str(folder / "faust"),
+            },
+            cwd=PROJECT,
+            parent_death_signal=signal.SIGKILL,
+        )
+
+    def until(self, what: str, holds: Callable[[], bool], within: float = 60) -> None:
+        def asked() -> bool:
+            assert self._process.poll() is None, f"insights ended by itself: {self.log.read_text()[-3000:]}"
+            try:
+                return holds()
+            except httpx.TransportError:
+                return False
+
+        assert wait_until(asked, within=within), f"not within {within} s: {what}; {self.log.read_text()[-3000:]}"
+
+    def until_projected(self, ends: Mapping[tuple[str, int], int]) -> None:
+        def reached() -> bool:
+            answer = self.api.get("/v1/progress")
+            found = answer.json().get("partitions", []) if answer.status_code == 200 else []
+            offsets = {(of["topic"], of["partition"]): of["next_offset"] for of in found}
+            return all(offsets.get(at, 0) >= end for at, end in ends.items())
+
+        self.until("all of the log projected", reached)
+
+    def ready(self) -> bool:
+        return self.api.get("/readyz").status_code == 200
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait(10)
+
+    def stop(self) -> int:
+        self._process.terminate()
+        return self.exit_code()
+
+    def exit_code(self) -> int:
+        return self._process.wait(30)
+
+    def end(self) -> None:
+        self.api.close()
+        if self._process.poll() is None:
+            self.kill()
+
+
+@pytest.fixture
+def insights(kafka: Any, tmp_path: Path) -> Iterator[Callable[[str], Insights]]:
+    create_topics(kafka.bootstrap_servers)
+    started: list[Insights] = []
+
+    def start(database_url: str) -> Insights:
+        started.append(Insights(kafka.bootstrap_servers, database_url, tmp_path))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.end()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
+    if request.param == "sqlite":
+        return lambda: f"sqlite:///{tmp_path / uuid.uuid4().hex}.db"
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.new_database
+
+
+def write(bootstrap_servers: str, events: Sequence[Contract]) -> None:
+    producer = KafkaProducer(bootstrap_servers=bootstrap_servers, acks="all", linger_ms=5)
+    try:
+        sent = []
+        for event in events:
+            topic, value = topic_of(event), write_contract(event)
+            key = getattr(event, "employee_id", None)
+            if topic == CAREER_EVENTS and key is None:
+                sent += [producer.send(topic, value, partition=partition) for partition in range(PARTITIONS)]
+            else:
+                sent.append(producer.send(topic, value, key=(key or "any").encode()))
+        for one in sent:
+            one.get(30)
+    finally:
+        producer.close()
+
+
+def ends_of(bootstrap_servers: str) -> dict[tuple[str, int], int]:
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap_servers)
+    try:
+        found = consumer.end_offsets([TopicPartition(name, n) for name in TOPICS for n in range(PARTITIONS)])
+        return {(at.topic, at.partition): end for at, end in found.items()}
+    finally:
+        consumer.close()
+
+
+def tables_of(database_url: str) -> Tables:
+    engine = open_database(database_url)
+    try:
+        return dump(engine)
+    finally:
+        engine.dispose()
+
+
+def a_busy_season(mark: str, employees: int) -> list[Contract]:
+    """What happens to many employees in two cycles; ids begin with `mark`, for tests share Kafka."""
+    first, second = f"{mark}-C1", f"{mark}-C2"
+    happened: list[Contract] = [said(CycleOpened, 1, cycle=a_cycle(cycle)) for cycle in (first, second)]
+    for n in range(employees):
+        who, sponsor = f"{mark}-E{n}", f"{mark}-E{n // 10}"
+        happened += [
+            joined(who, n % 5, profile=a_profile(f"Person {n}", level=3 + n % 6)),
+            joined(who, n % 7, revision=2, profile=a_profile(f"Person {n}", level=4 + n % 6)),
+            tied(who, sponsor, n % 3),
+            said(AchievementRecorded, 2, employee_id=who, achievement=an_achievement(f"{mark}-A{n}")),
+            said(ClockTicked, 12 + n / employees, now=day(12 + n / employees)),
+            prompted(PromptOpened, 1, employee=who, sponsor=sponsor, cycle=first),
+            prompted(PromptUpdated, 2, employee=who, sponsor=sponsor, cycle=first),
+            missing(GapOpened, 1, employee=who, cycle=second),
+        ]
+        if n % 3 == 0:
+            happened.append(
+                prompted(PromptFulfilled, 3, employee=who, sponsor=sponsor, cycle=first, endorsement_id=f"{mark}-N{n}")
+            )
+    return happened
+
+
+@pytest.mark.kafka
+def test_records_in_answers_out_and_a_clean_stop(
+    kafka: Any, insights: Callable[[str], Insights], new_database: Callable[[], str]
+) -> None:
+    mark = uuid.uuid4().hex[:8]
+    service = insights(new_database())
+    service.until("ready", service.ready)
+    opened = prompted(PromptOpened, 1, employee=f"{mark}-E0", sponsor=f"{mark}-S", cycle=f"{mark}-C1")
+    write(kafka.bootstrap_servers, [*a_busy_season(mark, 5), opened])
+    service.until_projected(ends_of(kafka.bootstrap_servers))
+
+    person = service.api.get(f"/v1/employees/{mark}-E0").json()
+    assert person["name"] == "Person 0"
+    assert f"{mark}-S" in {prompt["sponsor_id"] for prompt in person["standing_prompts"]}
+    prompt = service.api.get(f"/v1/prompts/{opened.prompt_id}").json()
+    assert prompt["body"]["evidence"][0]["reasons"][0]["text"] == "it reached several teams"
+    cycle = service.api.get(f"/v1/cycles/{mark}-C1").json()
+    assert cycle["funnel"] | {"gaps_closed": 0} == {
+        "prompts_standing": 4,
+        "prompts_fulfilled": 2,
+        "prompts_withdrawn": 0,
+        "gaps_standing": 0,
+        "gaps_closed": 0,
+    }
+    assert len(service.api.get("/v1/gaps", params={"cycle": f"{mark}-C2", "status": "open"}).json()["items"]) == 5
+    assert service.api.get("/").status_code == 200
+    metrics = service.api.get("/metrics").text
+    assert 'insights_rows_upserted_total{table="prompts"}' in metrics
+    assert mark not in metrics
+    assert service.stop() == 0
+    assert mark not in service.log.read_text()
+    assert "Person" not in service.log.read_text()
+
+
+@pytest.mark.kafka
+def test_a_record_that_cannot_be_read_is_kept_as_a_dead_letter(
+    kafka: Any, insights: Callable[[str], Insights], tmp_path: Path
+) -> None:
+    bad = b'{"type": "gap.opened", "id": "' + uuid.uuid4().hex.encode()
+    good = missing(GapOpened, 1, employee=uuid.uuid4().hex)
+    producer = KafkaProducer(bootstrap_servers=kafka.bootstrap_servers, acks="all")
+    create_topics(kafka.bootstrap_servers)
+    producer.send(GAPS, bad, key=b"somebody").get(30)
+    producer.close()
+    write(kafka.bootstrap_servers, [good])
+    service = insights(f"sqlite:///{tmp_path / 'insights.db'}")
+    service.until_projected(ends_of(kafka.bootstrap_servers))
+    assert service.api.get(f"/v1/gaps/{good.gap_id}").status_code == 200
+    consumer = KafkaConsumer(
+        dead_topic(GAPS),
+        bootstrap_servers=kafka.bootstrap_servers,
+        auto_offset_reset="earliest",
+        consumer_timeout_ms=30_000,
+    )
+    letter = next(record for record in consumer if record.value == bad)
+    consumer.close()
+    assert letter.key == b"somebody"
+    assert b"Invalid JSON" in dict(letter.headers)["dead-reason"]
+
+
+@pytest.mark.kafka
+@pytest.mark.fault
+def test_killed_in_the_midst_and_started_again_it_holds_what_a_fresh_rebuild_holds(
+    kafka: Any, insights: Callable[[str], Insights], new_database: Callable[[], str]
+) -> None:
+    write(kafka.bootstrap_servers, a_busy_season(uuid.uuid4().hex[:8], 700))
+    ends = ends_of(kafka.bootstrap_servers)
+    everything = sum(ends.values())
+
+    survivor = new_database()
+    killed_at = []
+    for part in (0.2, 0.6):
+        service = insights(survivor)
+
+        def projected(service: Insights = service) -> int:
+            answer = service.api.get("/v1/progress")
+            found = answer.json()["partitions"] if answer.status_code == 200 else []
+            return sum(of["next_offset"] for of in found)
+
+        service.until("part of the log projected", lambda part=part: projected() >= everything * part)
+        service.kill()
+        killed_at.append(sum(row[2] for row in tables_of(survivor)["progress"]))
+    assert 0 < killed_at[0] < everything, "it was killed too late to tell anything"
+
+    service = insights(survivor)
+    service.until_projected(ends)
+    assert service.stop() == 0
+
+    # The group has committed the whole log by now; an empty database sets it back.
+    rebuilt = new_database()
+    service = insights(rebuilt)
+    service.until_projected(ends)
+    assert service.stop() == 0
+
+    ours, fresh = tables_of(survivor), tables_of(rebuilt)
+    for name, rows in fresh.items():
+        assert ours[name] == rows, name
+    assert len(fresh["prompt_history"]) >= 700
+
+
+@pytest.mark.kafka
+@pytest.mark.fault
+def test_a_database_that_goes_away_is_waited_for_and_nothing_is_lost(
+    kafka: Any, insights: Callable[[str], Insights]
+) -> None:
+    mark = uuid.uuid4().hex[:8]
+    with a_postgres() as server:
+        service = insights(server.new_database())
+        service.until("ready", service.ready)
+        server.stop()
+        write(kafka.bootstrap_servers, a_busy_season(mark, 20))
+
+        def objects() -> bool:
+            answer = service.api.get("/readyz")
+            return answer.status_code == 503 and "database" in answer.json()["waiting_for"]
+
+        service.until("readiness says that the database is away", objects)
+        assert service.api.get("/healthz").status_code == 200
+        assert service.api.get("/v1/summary").status_code == 503
+        server.start()
+        service.until_projected(ends_of(kafka.bootstrap_servers))
+        service.until("ready again", service.ready)
+        assert service.api.get(f"/v1/employees/{mark}-E19").status_code == 200
+
+        server.stop()
+        write(kafka.bootstrap_servers, a_busy_season(f"{mark}-2", 2))
+        service.until("readiness says that the database is away", objects)
+        assert service.stop() == 0, "a stop does not wait for the database"
+
+
+@pytest.mark.kafka
+def test_a_database_of_another_log_is_refused_with_what_to_do(
+    kafka: Any, insights: Callable[[str], Insights], tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'other.db'}"
+    engine = open_database(url)
+    create_schema(engine)
+    far_ahead = recorded(joined("E1"), offset=10**9)
+    apply_run(engine, [Projection(far_ahead.topic, far_ahead.partition, far_ahead.offset, project(far_ahead))])
+    engine.dispose()
+    service = insights(url)
+    assert service.exit_code() == 1
+    assert "Start with an empty database" in service.log.read_text()
