@@ -1,0 +1,88 @@
+"""Knows which employee a ref names: reads the whole of `identities` into memory, and goes on reading."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from shared.contracts.ids import EmployeeId, Ref
+from shared.streaming.metrics import IDENTITIES_KNOWN
+from shared.streaming.topics import IDENTITIES, PARTITIONS
+
+log = structlog.get_logger(__name__)
+
+
+class Directory:
+    """All refs that are known, in this process. A part of a `StreamService`: up to date before records flow."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._known: dict[str, str] = {}
+        self._consumer: AIOKafkaConsumer | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._moved = asyncio.Condition()
+
+    def find(self, ref: Ref) -> EmployeeId | None:
+        """Return the employee whom `ref` names, or None."""
+        found = self._known.get(ref)
+        return None if found is None else EmployeeId(found)
+
+    async def start(self) -> None:
+        """Read all that there is; return when the end, as it was at the start, has been reached."""
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap_servers, enable_auto_commit=False, auto_offset_reset="earliest"
+        )
+        await self._consumer.start()
+        partitions = [TopicPartition(IDENTITIES, number) for number in range(PARTITIONS)]
+        self._consumer.assign(partitions)
+        while not self._consumer.partitions_for_topic(IDENTITIES):
+            log.info("waiting for a topic", topic=IDENTITIES, do="if this goes on: python -m deploy.topics")
+            await asyncio.sleep(0.2)
+        await self._consumer.seek_to_beginning(*partitions)
+        self._reading = asyncio.create_task(self._read(self._consumer))
+        await self.catch_up()
+        log.info("directory read", refs=len(self._known))
+
+    async def stop(self) -> None:
+        """Stop reading."""
+        if self._reading is not None:
+            self._reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._reading
+        if self._consumer is not None:
+            await self._consumer.stop()
+
+    async def catch_up(self) -> None:
+        """Return when all that had been written to `identities` at the time of the call is known here."""
+        consumer = self._consumer
+        if consumer is None:
+            raise RuntimeError("the directory has not been started")
+        ends = await consumer.end_offsets(list(consumer.assignment()))
+        async with self._moved:
+            while True:
+                behind = [tp for tp, end in ends.items() if await consumer.position(tp) < end]
+                if not behind:
+                    return
+                await self._moved.wait()
+
+    async def _read(self, consumer: AIOKafkaConsumer) -> None:
+        while True:
+            batches = await consumer.getmany(timeout_ms=200)
+            async with self._moved:
+                for records in batches.values():
+                    for record in records:
+                        self._learn(record.key, record.value)
+                # also when nothing came: a position can move over records that were compacted away
+                self._moved.notify_all()
+            IDENTITIES_KNOWN.set(len(self._known))
+
+    def _learn(self, key: bytes | None, value: bytes | None) -> None:
+        if key is None:
+            return
+        if value is None:
+            self._known.pop(key.decode(), None)
+        else:
+            self._known[key.decode()] = value.decode()

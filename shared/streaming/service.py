@@ -1,0 +1,373 @@
+"""Moves records through a Faust app in runs: read, handle, write, keep, commit, in the order in which nothing is lost.
+
+For each run of records: outputs acknowledged by Kafka, then state changes acknowledged by their changelog, then the
+local state, then the offsets. A crash anywhere repeats a run; handlers are such that a repetition changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections import defaultdict
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import Any, Protocol
+
+import faust
+import structlog
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, UnknownTopicOrPartitionError
+from faust.types import TP
+from pydantic import Field, ValidationError
+from starlette.types import ASGIApp
+
+from shared.service.health import Health, operations_app
+from shared.service.settings import ServiceSettings
+from shared.streaming.metrics import DEAD_LETTERS, LAG, OUTPUTS, RECORDS, RUN_SECONDS, RUNS, WRITE_RETRIES
+from shared.streaming.records import Output, Poison, Record
+from shared.streaming.state import KeyedState
+from shared.streaming.topics import PARTITIONS, dead_topic
+
+RunHandler = Callable[[Sequence[Record]], Awaitable[Sequence[Output]]]
+
+_WRITE_BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_STOP_SECONDS = 25
+"""How long the run in hand may take to end at a stop."""
+
+log = structlog.get_logger(__name__)
+
+
+class StreamSettings(ServiceSettings):
+    """Settings of every service that reads from Kafka."""
+
+    data_dir: Path = Field(
+        Path(".local/faust"), validation_alias="DATA_DIR", description="folder for the stream engine's local files"
+    )
+
+
+class Part(Protocol):
+    """Something that begins before records flow and ends after."""
+
+    async def start(self) -> None:
+        """Begin; records flow when this has returned."""
+
+    async def stop(self) -> None:
+        """End."""
+
+
+class StreamService:
+    """A service on Kafka: consumers with handlers, state, and an HTTP server for its operators.
+
+    Args:
+        name: the service's name; also its consumer group and the first part of its changelogs' names.
+        settings: where Kafka is, and the rest.
+        http: makes the HTTP application.
+    """
+
+    def __init__(self, name: str, settings: StreamSettings, http: Callable[[Health], ASGIApp] = operations_app) -> None:
+        self.name = name
+        self.health = Health()
+        self.http = http(self.health)
+        self.bootstrap_servers = settings.kafka_bootstrap_servers
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        self.app = faust.App(
+            name,
+            broker=";".join(f"kafka://{server}" for server in self.bootstrap_servers.split(",")),
+            autodiscover=False,
+            datadir=str(settings.data_dir / name),
+            store="memory://",
+            key_serializer="raw",
+            value_serializer="raw",
+            web_enabled=False,
+            topic_disable_leader=True,
+            topic_partitions=PARTITIONS,
+            consumer_auto_offset_reset="earliest",
+            producer_acks=-1,
+            producer_linger_ms=2,
+            broker_commit_interval=0.5,
+            # A worker that was killed is missed after 10 s, not after Faust's 60, so that its partitions move on.
+            broker_session_timeout=10,
+            broker_heartbeat_interval=2,
+            # Heartbeats come from a thread of their own; a run may take minutes (a receiver that is slow).
+            broker_max_poll_interval=600,
+            stream_buffer_maxsize=8192,
+        )
+        self._states: list[KeyedState] = []
+        self._parts: list[Part] = []
+        self._timers: list[tuple[float, Callable[[], Awaitable[Sequence[Output]]]]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._busy = asyncio.Lock()
+        self._stopping = False
+        self._failure: Exception | None = None
+        self._write_trouble: str | None = None
+        self.health.require("kafka", self._kafka_objection)
+        self.app.on_partitions_revoked.connect(self._when_revoked)
+
+    # -- wiring, before start ---------------------------------------------------------------------
+
+    def consume(self, topics: Sequence[str], handle: RunHandler, *, max_run: int = 500) -> None:
+        """Give the records of `topics` to `handle`, in runs of at most `max_run`, order kept within a partition."""
+        channel = self.app.topic(*topics, key_serializer="raw", value_serializer="raw", key_type=bytes)
+        label = ",".join(topics)
+
+        async def agent(stream: Any) -> None:
+            stream = stream.noack()
+            waiting = stream.channel.queue
+            run: list[Any] = []
+            events: AsyncIterable[Any] = stream.events()
+            async for event in events:
+                run.append(event)
+                if len(run) < max_run and not waiting.empty():
+                    continue  # a run is what has arrived: it waits for nothing, and takes all that waits
+                await self._handle_run(stream, label, run, handle)
+                run = []
+
+        agent.__name__ = f"{self.name}-{topics[0]}"
+        self.app.agent(channel, name=agent.__name__)(agent)
+
+    def state(self, name: str) -> KeyedState:
+        """Return the state of that name; its keys live in the partitions of the topics that are consumed."""
+        table = self.app.Table(
+            name,
+            partitions=PARTITIONS,
+            key_type=bytes,
+            value_type=bytes,
+        )
+        state = KeyedState(table)
+        self._states.append(state)
+        return state
+
+    def alongside(self, part: Part) -> None:
+        """Start `part` before records flow, and stop it after."""
+        self._parts.append(part)
+
+    def every(self, seconds: float, make: Callable[[], Awaitable[Sequence[Output]]]) -> None:
+        """While running, write what `make` returns, each `seconds`."""
+        self._timers.append((seconds, make))
+
+    # -- running ----------------------------------------------------------------------------------
+
+    def holds(self, topic: str, partition: int) -> bool:
+        """Tell whether this process is the one that reads this partition now."""
+        consumer = self.app._consumer  # the public property would make a consumer where there is none yet
+        return consumer is not None and TP(topic, partition) in consumer.assignment()
+
+    async def start(self) -> None:
+        """Start the parts, then the app; records flow when the state has been recovered from its changelogs."""
+        for part in self._parts:
+            await part.start()
+        await self.app.start()
+        for seconds, make in self._timers:
+            self._tasks.append(asyncio.create_task(self._tick(seconds, make)))
+        self._tasks.append(asyncio.create_task(self._measure_lag()))
+
+    async def run(self) -> None:
+        """Return only by raising: what made the service fail."""
+        while not self.app.crashed:
+            done, _ = await asyncio.wait(self._tasks, timeout=0.5)
+            for ended in done:
+                ended.result()
+            if self._failure is not None:
+                raise self._failure
+        raise RuntimeError(f"the stream engine stopped: {self.app.crash_reason!r}") from self.app.crash_reason
+
+    async def stop(self) -> None:
+        """End the run in hand, commit its offsets, leave the group."""
+        self._stopping = True
+        for task in self._tasks:
+            task.cancel()
+        try:
+            async with asyncio.timeout(_STOP_SECONDS), self._busy:
+                if self.app.started and not self.app.crashed:
+                    await self.app.consumer.commit()
+        except TimeoutError:
+            log.warning("the run in hand did not end in time; it will be repeated at the next start")
+        if self.app.started:
+            await self.app.stop()
+        for part in reversed(self._parts):
+            await part.stop()
+
+    async def write(self, outputs: Sequence[Output]) -> None:
+        """Return when Kafka has acknowledged all outputs; try for as long as it takes.
+
+        Order is kept for each key: when one fails, all from it on are written again, which readers see as repeats.
+
+        Raises:
+            KafkaError: for a record that Kafka will never take (too large, no such topic).
+        """
+        attempt = 0
+        pending = list(outputs)
+        while pending:
+            try:
+                results = await self._send(pending)
+            except KafkaError as exc:
+                results = [exc]
+            failed = next((i for i, result in enumerate(results) if isinstance(result, BaseException)), None)
+            if failed is None:
+                break
+            error = results[failed]
+            if isinstance(error, MessageSizeTooLargeError | UnknownTopicOrPartitionError) or not isinstance(
+                error, KafkaError
+            ):
+                raise error
+            pending = pending[failed:]
+            wait = _WRITE_BACKOFF_SECONDS[min(attempt, len(_WRITE_BACKOFF_SECONDS) - 1)]
+            attempt += 1
+            self._write_trouble = f"can't write: {error}"
+            WRITE_RETRIES.inc()
+            log.warning("Kafka did not take the outputs, trying again", error=str(error), again_in_seconds=wait)
+            await asyncio.sleep(wait)
+        self._write_trouble = None
+        for output in outputs:
+            OUTPUTS.labels(output.topic).inc()
+
+    async def _send(self, outputs: Sequence[Output]) -> list[Any]:
+        producer = self.app.producer
+        sent = [
+            await producer.send(o.topic, o.key, o.value, o.partition, None, list(o.headers) or None) for o in outputs
+        ]
+        return await asyncio.gather(*sent, return_exceptions=True)
+
+    async def _handle_run(self, stream: Any, label: str, events: Sequence[Any], handle: RunHandler) -> None:
+        async with self._busy:
+            current = [event for event in events if self._is_current(event)]
+            if not current:
+                return
+            begun = monotonic()
+            try:
+                outputs = await handle([_record(event) for event in current])
+                await self.write(outputs)
+                await self.write([change for state in self._states for change in state.changes()])
+                for state in self._states:
+                    state.settle()
+            except Exception as exc:
+                self._stopping = True  # nothing after this run may be handled, or its offset would cover this one
+                self._failure = exc
+                return
+            for event in current:
+                await stream.ack(event)
+            RUNS.labels(label).inc()
+            RUN_SECONDS.labels(label).observe(monotonic() - begun)
+            for event in current:
+                RECORDS.labels(event.message.topic).inc()
+
+    def _is_current(self, event: Any) -> bool:
+        """Tell whether the record is still ours: after a rebalance it comes again, here or elsewhere."""
+        message = event.message
+        return (
+            not self._stopping
+            and message.generation_id == self.app.consumer_generation_id
+            and message.tp in self.app.consumer.assignment()
+        )
+
+    async def _when_revoked(self, *_: Any, **__: Any) -> None:
+        # The group waits for us here, so the run in hand can end and commit before its partitions go elsewhere.
+        async with self._busy:
+            await self.app.consumer.commit()
+
+    async def _tick(self, seconds: float, make: Callable[[], Awaitable[Sequence[Output]]]) -> None:
+        while True:
+            await self.write(await make())
+            await asyncio.sleep(seconds)
+
+    async def _measure_lag(self) -> None:
+        while True:
+            consumer: Any = self.app.consumer
+            for tp in consumer.assignment():
+                end, read = consumer.highwater(tp), consumer._read_offset.get(tp)
+                if end is not None:
+                    LAG.labels(tp.topic, str(tp.partition)).set(max(0, end - 1 - (read if read is not None else -1)))
+            await asyncio.sleep(1)
+
+    def _kafka_objection(self) -> str | None:
+        if self._write_trouble is not None:
+            return self._write_trouble
+        tables: Any = self.app.tables
+        if not self.app.started or self.app.rebalancing or tables.recovery.in_recovery:
+            return "joining the consumer group and recovering state"
+        consumer = self.app._consumer
+        if consumer is None or not consumer.assignment():
+            return "no partitions assigned yet"
+        return None
+
+
+def each(handle: Callable[[Record], Iterable[Output]], service: str) -> RunHandler:
+    """Make a run's handler of a record's: a record that can't be handled becomes a dead letter, the rest go on.
+
+    Whatever a handler raises means that this one record can't be dealt with, now or when it is tried again; its bytes
+    are kept in the dead letter topic, with the reason, and the service lives.
+    """
+
+    async def handle_run(run: Sequence[Record]) -> list[Output]:
+        outputs: list[Output] = []
+        for record in run:
+            try:
+                outputs.extend(handle(record))
+            except Exception as exc:
+                outputs.append(buried(record, exc, service))
+        return outputs
+
+    return handle_run
+
+
+def buried(record: Record, error: Exception, service: str) -> Output:
+    """Return the dead letter of a record whose handling raised `error`.
+
+    Bad input says what is wrong with it; anything else is a fault of ours, and is logged with its traceback as such.
+    """
+    if isinstance(error, Poison | ValidationError):
+        return dead_letter(record, reason_of(error), service)
+    log.error(
+        "a handler failed",
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        exc_info=error,
+    )
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    fault = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
+    return dead_letter(record, f"fault in the service: {fault}", service)
+
+
+def dead_letter(record: Record, reason: str, service: str) -> Output:
+    """Return the record as it came, for its dead letter topic, with the reason and where it lay in the headers."""
+    log.warning("dead letter", topic=record.topic, partition=record.partition, offset=record.offset, reason=reason)
+    DEAD_LETTERS.labels(record.topic).inc()
+    return Output(
+        dead_topic(record.topic),
+        record.key,
+        record.value,
+        headers=(
+            *record.headers,
+            ("dead-reason", reason.encode()),
+            ("dead-service", service.encode()),
+            ("dead-topic", record.topic.encode()),
+            ("dead-partition", b"%d" % record.partition),
+            ("dead-offset", b"%d" % record.offset),
+        ),
+    )
+
+
+def reason_of(error: Exception) -> str:
+    """Return what was wrong, field by field where pydantic says so, without the values (they may be personal)."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    fields: dict[str, list[str]] = defaultdict(list)
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        fields[".".join(str(part) for part in problem["loc"]) or "payload"].append(problem["msg"])
+    return "; ".join(f"{field}: {', '.join(messages)}" for field, messages in fields.items())
+
+
+def _record(event: Any) -> Record:
+    message = event.message
+    headers = message.headers
+    return Record(
+        topic=message.topic,
+        partition=message.partition,
+        offset=message.offset,
+        key=message.key,
+        value=message.value,
+        headers=tuple(headers.items() if isinstance(headers, dict) else headers or ()),
+        time=datetime.fromtimestamp(message.timestamp or 0, tz=UTC),
+    )

@@ -1,0 +1,75 @@
+"""Keeps a service's state by partition and key: read and changed at once, made durable when its run settles.
+
+State changes of a run are held back in memory until the run's outputs are acknowledged; then they go to the changelog,
+and when that is acknowledged, to the local table. So the state is never ahead of the outputs that it caused, and a run
+that is handled again after a crash gives the same outputs again instead of none.
+(A stock Faust table writes locally first and to the changelog some time after: see docs/decisions.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from shared.streaming.metrics import STATE_KEYS
+from shared.streaming.records import Output
+
+
+class KeyedState:
+    """Values by (partition, key), as bytes.
+
+    A key lives in the partition of the records that concern it. The same key in two partitions is two values.
+    """
+
+    def __init__(self, table: Any) -> None:
+        self._table = table
+        self._pending: dict[bytes, bytes | None] = {}
+
+    def get(self, partition: int, key: str) -> bytes | None:
+        """Return the value, with the changes of the present run, or None."""
+        stored = _stored(partition, key)
+        if stored in self._pending:
+            return self._pending[stored]
+        value: bytes | None = self._table.data.data.get(stored)
+        return value
+
+    def put(self, partition: int, key: str, value: bytes | None) -> None:
+        """Set the value; None deletes the key."""
+        self._pending[_stored(partition, key)] = value
+
+    def items(self, partition: int) -> Iterator[tuple[str, bytes]]:
+        """Return the keys and values of a partition as they are now; changes made meanwhile are not seen."""
+        prefix = _prefix(partition)
+        merged = {k: v for k, v in self._table.data.data.items() if k.startswith(prefix)}
+        merged.update((k, v) for k, v in self._pending.items() if k.startswith(prefix))
+        for stored, value in merged.items():
+            if value is not None:
+                yield stored[len(prefix) :].decode(), value
+
+    def changes(self) -> list[Output]:
+        """Return the present run's changes as records for the changelog; a tombstone for a deleted key."""
+        topic = self._table.changelog_topic_name
+        return [
+            Output(topic, stored, value, partition=int(stored.partition(b"/")[0]))
+            for stored, value in self._pending.items()
+        ]
+
+    def settle(self) -> None:
+        """Move the changes to the local table. The changelog has them by now."""
+        local = self._table.data.data
+        for stored, value in self._pending.items():
+            if value is None:
+                local.pop(stored, None)
+            else:
+                local[stored] = value
+        self._pending.clear()
+        STATE_KEYS.labels(self._table.name).set(len(local))
+
+
+def _prefix(partition: int) -> bytes:
+    return b"%d/" % partition
+
+
+def _stored(partition: int, key: str) -> bytes:
+    # Faust's in-memory store is one dict for all partitions, so the partition has to be part of the key.
+    return _prefix(partition) + key.encode()
