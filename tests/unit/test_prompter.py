@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -220,7 +220,7 @@ def test_a_bad_key_is_named_without_being_shown(secret: str, complaint: str) -> 
         settings(webhook_secret=secret)
     said = caught.value.errors()[0]["msg"]
     assert complaint in said
-    assert secret.removeprefix("whsec_") not in said
+    assert secret.removeprefix("whsec_") not in str(caught.value)
 
 
 def test_the_key_is_not_in_the_settings_as_they_are_printed() -> None:
@@ -440,20 +440,43 @@ async def test_an_answer_of_endless_length_is_not_read_to_its_end() -> None:
 
     listening = await asyncio.start_server(pour, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
-    async with a_postman(url) as postman:
+    async with a_postman(url) as postman, asyncio.timeout(5):
         receipt = await postman.deliver(message(opened()), postman.deadline())
     listening.close()
     assert receipt.status == 422
     assert len(receipt.detail) < 400
-    assert written < 50_000_000
+    assert written < 16_000_000, "no more than what the sockets' buffers hold"
 
 
-async def test_no_more_requests_are_open_than_allowed() -> None:
-    async with a_webserver(hold=0.02) as server, a_postman(server.url, concurrency=3) as postman:
-        await asyncio.gather(
-            *(postman.deliver(message(opened(sponsor=f"E{i}")), postman.deadline()) for i in range(10))
+async def test_a_receiver_that_dribbles_its_answer_has_no_more_time_than_one_that_is_silent() -> None:
+    async def dribble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nx: ")
+        with suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+
+    listening = await asyncio.start_server(dribble, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
+    async with a_postman(url, max_attempts=1, attempt_timeout_seconds=0.2) as postman, asyncio.timeout(5):
+        receipt = await postman.deliver(message(opened()), postman.deadline())
+    listening.close()
+    assert not receipt.delivered
+    assert "did not answer within 0.2 s" in receipt.detail
+
+
+async def test_no_more_requests_are_open_than_allowed_and_waiting_for_one_is_not_the_receivers_time() -> None:
+    async with (
+        a_webserver(hold=0.1) as server,
+        a_postman(server.url, concurrency=3, attempt_timeout_seconds=0.25) as postman,
+    ):
+        receipts = await asyncio.gather(
+            *(postman.deliver(message(opened(sponsor=f"E{i}")), postman.deadline()) for i in range(12))
         )
     assert server.most_open == 3
+    assert {receipt.attempts for receipt in receipts} == {1}
 
 
 async def test_a_stop_ends_the_wait_for_the_next_attempt_at_once() -> None:
@@ -607,8 +630,8 @@ async def test_when_outputs_cannot_be_kept_no_more_is_sent() -> None:
     async def fail(_: Sequence[Output]) -> None:
         raise OSError("Kafka is away")
 
-    events = [opened(employee=f"E{i}") for i in range(10, 20)]
-    async with a_webserver() as server, a_postman(server.url) as postman:
+    events = [opened(), opened(employee="E3"), opened(sponsor="E7")]
+    async with a_webserver("200 OK", "500 Oh") as server, a_postman(server.url, concurrency=1) as postman:
         with pytest.raises(OSError, match="Kafka is away"):
             await PromptHandler(Shelf(), postman, fail, lambda: WALL)(records(*events))
-    assert len(server.requests) == 1
+    assert len(server.requests) <= 2
