@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
@@ -12,6 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from services.gateway.handlers import Intake, feed_router
+from services.gateway.openapi import SCHEMAS
 from services.gateway.problems import FieldError, details_response
 from services.gateway.settings import GatewaySettings
 from services.gateway.sink import KafkaSink, Sink
@@ -56,7 +58,7 @@ class GatewayService:
 
 def http_app(settings: GatewaySettings, sink: Sink, health: Health) -> FastAPI:
     """Return the HTTP application over `sink`, wherever that writes to."""
-    app = FastAPI(
+    app = _Api(
         title="Sponsorship tracker: gateway",
         version="1",
         description="Takes CloudEvents 1.0 from HRIS, recognition and review tools. Errors are RFC 9457 problems.",
@@ -71,6 +73,15 @@ def http_app(settings: GatewaySettings, sink: Sink, health: Health) -> FastAPI:
     app.include_router(feed_router(Intake(settings, tokens, sink)))
     app.router.routes.extend(operations_routes(health))
     return app
+
+
+class _Api(FastAPI):
+    """FastAPI, with the schema of problems in its document."""
+
+    def openapi(self) -> dict[str, Any]:
+        document = super().openapi()
+        document["components"]["schemas"] |= SCHEMAS
+        return document
 
 
 async def _http_problem(request: Request, error: HTTPException) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Annotated, Any
@@ -146,7 +146,7 @@ async def _events(intake: Intake, request: Request, feed: str, mode: str, source
         problem.events = len(records)
         raise
     EVENTS.labels(feed, "accepted").inc(len(records))
-    return _receipt({"accepted": len(records)})
+    return _receipt(len(records))
 
 
 async def _bulk(intake: Intake, request: Request, feed: str, source: str) -> Response:
@@ -154,7 +154,7 @@ async def _bulk(intake: Intake, request: Request, feed: str, source: str) -> Res
     await upload.take(_chunks(request, intake.settings.read_timeout_seconds))
     if not upload.accepted:
         raise upload.nothing_entered()
-    return _receipt({"accepted": upload.accepted, "rejected": upload.rejected, "errors": upload.errors})
+    return _receipt(upload.accepted, upload.rejected, upload.errors)
 
 
 async def _batch_records(feed: str, body: bytes, source: str, longest: int) -> list[Output]:
@@ -250,8 +250,8 @@ async def _chunks(request: Request, silence_seconds: float) -> AsyncGenerator[by
         yield chunk
 
 
-def _receipt(content: dict[str, Any]) -> Response:
-    return JSONResponse(content, 202)
+def _receipt(accepted: int, rejected: int = 0, errors: Sequence[Mapping[str, Any]] = ()) -> Response:
+    return JSONResponse({"accepted": accepted, "rejected": rejected, "errors": list(errors)}, 202)
 
 
 def _note(feed: str, problem: Problem) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic.json_schema import models_json_schema
+
 from services.gateway.problems import (
     PROBLEM_JSON,
     ForeignSource,
@@ -98,9 +100,14 @@ REQUEST_BODY: dict[str, Any] = {
 }
 
 
+SCHEMAS: dict[str, Any] = models_json_schema(
+    [(ProblemDetails, "serialization")], ref_template="#/components/schemas/{model}"
+)[1]["$defs"]
+"""What `RESPONSES` refer to. FastAPI would add them by itself only with application/json beside the true media type."""
+
+
 def _answer(description: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
     answer: dict[str, Any] = {
-        "model": ProblemDetails,
         "description": description,
         "content": {PROBLEM_JSON: {"schema": {"$ref": f"#/components/schemas/{ProblemDetails.__name__}"}}},
     }

@@ -276,8 +276,8 @@ class KafkaSink:
             enable_idempotence=True,
             linger_ms=2,
             batch_size=128 * 1024,
-            delivery_timeout_ms=self._ack_seconds * 1000,
-            request_timeout_ms=self._ack_seconds * 500,
+            delivery_timeout_ms=int(self._ack_seconds * 1000),
+            request_timeout_ms=int(self._ack_seconds * 500),
             max_block_ms=_METADATA_SECONDS * 1000,
             bootstrap_timeout_ms=_CONNECT_SECONDS * 1000,
             # The default lets half a minute pass before a broker that is back is found.
