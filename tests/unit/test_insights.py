@@ -490,6 +490,13 @@ def test_rows_that_never_change_are_kept_once() -> None:
     assert newest([row, row]) == {PromptHistoryRow: [row]}
 
 
+def test_of_two_rows_of_the_same_age_the_first_is_kept_as_the_database_does() -> None:
+    first, second = PromptHistoryRow("v1", "P", 1, "prompt.opened", day(1)), PromptHistoryRow("v1", "Q", 1, "x", day(2))  # type: ignore[arg-type]
+    assert newest([first, second]) == {PromptHistoryRow: [first]}
+    one, other = AchievementRow("A", day(1), "a", "E", False), AchievementRow("A", day(1), "a", "E", True)  # type: ignore[arg-type]
+    assert newest([one, other]) == {AchievementRow: [one]}
+
+
 def test_rows_come_in_the_order_of_their_keys_so_that_two_processes_lock_them_alike() -> None:
     [rows] = newest(row for employee in "cab" for row in rows_of(joined(employee))).values()
     assert [row.key[0] for row in rows] == ["a", "b", "c"]
@@ -651,6 +658,13 @@ class ReadModelSuite:
         apply(engine, logged(joined("E1"), tied("E1", "S1", 1), untied("E1", "S1", 3), tied("E1", "S1", 5), tick))
         assert [sponsor.since for sponsor in reader.employee("E1").sponsors] == [day(5)]
 
+    def test_a_relationship_that_will_end_still_holds(self, engine: Engine, reader: Reader) -> None:
+        tick = said(ClockTicked, 9, now=day(9))
+        apply(engine, logged(joined("E1"), tied("E1", "S1", 1), untied("E1", "S1", 20), tick))
+        assert [sponsor.person_id for sponsor in reader.employee("E1").sponsors] == ["S1"]
+        apply(engine, [recorded(said(ClockTicked, 20, now=day(20)), offset=4)])
+        assert reader.employee("E1").sponsors == []
+
     def test_an_employee_is_shown_with_who_speaks_for_them_and_where_nobody_does(
         self, engine: Engine, reader: Reader
     ) -> None:
@@ -758,6 +772,11 @@ class ReadModelSuite:
         seen = [person.employee_id for page in (first, second, third) for person in page.items]
         assert seen == [f"E{n}" for n in range(7)]
         assert third.next is None
+
+    def test_a_page_that_is_just_full_is_the_last(self, engine: Engine, reader: Reader) -> None:
+        apply(engine, logged(joined("E1"), joined("E2")))
+        assert reader.employees(limit=2).next is None
+        assert reader.employees(limit=1).next is not None
 
     def test_ids_are_in_the_order_of_code_points(self, engine: Engine, reader: Reader) -> None:
         apply(engine, logged(*(joined(name) for name in ("b", "A", "a", "B", "é"))))
