@@ -1,0 +1,1 @@
+"""Turns what sponsors say (endorsed, withdrawn, declined, snoozed) into events on the employee's log."""
