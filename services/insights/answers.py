@@ -178,7 +178,7 @@ class Sponsor(Answer):
     """Somebody who is an employee's sponsor now."""
 
     person_id: str
-    name: str | None = Field(description="null for somebody without a profile in force")
+    name: str | None = Field(description="null for somebody of whom no profile is known")
     level: int | None
     active: bool = Field(description="whether they are an active employee; coverage counts no others")
     since: datetime

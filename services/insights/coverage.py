@@ -10,7 +10,8 @@ What it does not say, and where it misleads:
 - One sponsor may be named for forty people; all forty count. Coverage can rise while attention gets thinner.
 - Somebody at the top has nobody senior to be sponsored by, and lowers the share of their unit for ever.
 - New joiners come in uncovered. A unit that hires looks worse than one that does not.
-- A sponsor whom the HRIS does not know, or whose profile has not begun to hold, counts for nobody.
+- Somebody whose first profile lies ahead counts as an employee already.
+- A sponsor whom the HRIS does not know counts for nobody.
 - A unit holds its sub-units: the same person is counted in each unit on their path. Units must not be added up.
 - Small groups swing: one person in a unit of three is 33 points, and a share of 0 or 1 there tells about persons by
   name. Counts come with every share for that reason; compare shares of large groups only.

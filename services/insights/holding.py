@@ -2,7 +2,8 @@
 
 The rows hold statements, and most of them name the time from which they hold; nothing is written when that time comes.
 So what holds is decided when it is asked, here and nowhere else. The moment is the greatest clock event of the log,
-never the wall clock, as for the correlator. Before the first clock event no time is known: then the newest statement
+never the wall clock, and the rules are the correlator's (`services/correlator/standing.py`): what is shown beside a
+prompt must be what led to it. Before the first clock event no time is known: then the newest statement
 holds, and no cycle has opened.
 """
 
@@ -21,15 +22,15 @@ _AT_LAST = datetime(9999, 12, 31, tzinfo=UTC)
 def in_force(now: datetime | None, name: str) -> FromClause:
     """Return the profiles in force, one an employee, as a table called `name`.
 
-    The newest that has begun to hold. An employee whose first profile lies ahead is not among them.
+    The newest that has begun to hold; before the first one known, the first, as for the correlator: its prompts and
+    gaps may be about somebody whose profile begins in a moment.
     """
-    newer = profiles.alias()
-    begun = (
-        select(func.max(newer.c.effective_at))
-        .where(newer.c.employee_id == profiles.c.employee_id, newer.c.effective_at <= _moment(now))
-        .scalar_subquery()
-    )
-    return select(profiles).where(profiles.c.effective_at == begun).subquery(name)
+    known = profiles.alias()
+    theirs = known.c.employee_id == profiles.c.employee_id
+    begun = select(func.max(known.c.effective_at)).where(theirs, known.c.effective_at <= _moment(now))
+    first = select(func.min(known.c.effective_at)).where(theirs)
+    chosen = func.coalesce(begun.scalar_subquery(), first.scalar_subquery())
+    return select(profiles).where(profiles.c.effective_at == chosen).subquery(name)
 
 
 def tie_holds(now: datetime | None) -> ColumnElement[bool]:

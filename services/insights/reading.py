@@ -173,7 +173,7 @@ class Reader:
         """Return one employee, with who speaks for them.
 
         Raises:
-            NotKnown: nobody of that id has a profile in force.
+            NotKnown: no profile of anybody of that id is known.
         """
         with self._engine.connect() as connection:
             now = _now(connection)
@@ -433,7 +433,7 @@ def _page(
 def _one(connection: Connection, query: Select[Any], what: str) -> RowMapping:
     row = connection.execute(query).mappings().first()
     if row is None:
-        raise NotKnown(f"there is no {what} of this id at the log's clock")
+        raise NotKnown(f"there is no {what} of this id")
     return row
 
 

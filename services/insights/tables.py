@@ -207,7 +207,8 @@ prompt_history = Table(
     Column("version", BigInteger, nullable=False),
     Column("type", String, nullable=False),
     Column("at", UtcTime, nullable=False),
-    Index("prompt_history_by_prompt", "prompt_id", "version"),
+    # With the type, for SQLite would otherwise take the index by type to count one prompt's updates.
+    Index("prompt_history_by_prompt", "prompt_id", "type", "version"),
     Index("prompt_history_by_type", "type"),
     comment="one row for each distinct prompt event, so that counting rows counts events",
 )

@@ -647,9 +647,14 @@ class ReadModelSuite:
         apply(engine, [recorded(joined("E1", 0, revision=2, profile=a_profile("Wrong")), offset=1)])
         assert reader.employee("E1").name == "Right"
 
-    def test_somebody_whose_profile_lies_ahead_is_not_there_yet(self, engine: Engine, reader: Reader) -> None:
-        apply(engine, logged(joined("E1", 10), said(ClockTicked, 5, now=day(5))))
-        assert reader.employees(limit=5).items == []
+    def test_before_the_first_profile_known_the_first_is_in_force_as_for_the_correlator(
+        self, engine: Engine, reader: Reader
+    ) -> None:
+        later = joined("E1", 12, revision=2, profile=a_profile(level=7))
+        apply(engine, logged(joined("E1", 10), later, said(ClockTicked, 5, now=day(5))))
+        assert [(person.level, person.since) for person in reader.employees(limit=5).items] == [(4, day(10))]
+
+    def test_what_is_not_there_is_said_not_to_be(self, reader: Reader) -> None:
         with pytest.raises(NotKnown):
             reader.employee("E1")
 
