@@ -95,6 +95,7 @@ class StreamService:
         )
         self._states: list[KeyedState] = []
         self._parts: list[Part] = []
+        self._forget: list[Callable[[], None]] = []
         self._timers: list[tuple[float, Callable[[], Awaitable[Sequence[Output]]]]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._busy = asyncio.Lock()
@@ -137,6 +138,10 @@ class StreamService:
         state = KeyedState(table)
         self._states.append(state)
         return state
+
+    def when_moved(self, forget: Callable[[], None]) -> None:
+        """Call `forget` when partitions have come or gone: what is held in memory about them may be stale."""
+        self._forget.append(forget)
 
     def alongside(self, part: Part) -> None:
         """Start `part` before records flow, and stop it after."""
@@ -265,6 +270,8 @@ class StreamService:
         # The group waits for us here, so the run in hand can end and commit before its partitions go elsewhere.
         async with self._busy:
             await self.app.consumer.commit()
+            for forget in self._forget:
+                forget()
 
     async def _tick(self, seconds: float, make: Callable[[], Awaitable[Sequence[Output]]]) -> None:
         while True:

@@ -1,0 +1,19 @@
+"""Wires the correlator: career-events in, prompts and gaps out, state by employee."""
+
+from __future__ import annotations
+
+from services.correlator.handlers import Correlator
+from services.correlator.settings import CorrelatorSettings
+from shared.streaming.service import StreamService
+from shared.streaming.topics import CAREER_EVENTS
+
+NAME = "correlator"
+
+
+def build(settings: CorrelatorSettings) -> StreamService:
+    """Return the service, not started."""
+    service = StreamService(NAME, settings)
+    correlator = Correlator(service.state("standing"), settings.policy, NAME)
+    service.consume([CAREER_EVENTS], correlator.handle, max_run=1000)
+    service.when_moved(correlator.forget)
+    return service

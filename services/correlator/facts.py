@@ -1,0 +1,264 @@
+"""Decides what is true: merges a career event into what is known, so that the order of arrival does not matter.
+
+Of two statements about the same thing the one with the greater stamp holds; a statement that was taken in before
+changes nothing. Both follow from taking the maximum, which does not care for order or repetition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from services.correlator.state import (
+    AchievementFact,
+    Answer,
+    AnswerKey,
+    Calendar,
+    CycleDefinition,
+    CycleFact,
+    EmployeeState,
+    EndorsementFact,
+    Key,
+    Person,
+    ProfileFrom,
+    Tie,
+)
+from shared.contracts.career import (
+    AchievementCorrected,
+    AchievementRecorded,
+    AchievementRetracted,
+    ClockTicked,
+    Cycle,
+    CycleAmended,
+    CycleCancelled,
+    CycleClosed,
+    CycleOpened,
+    EmployeeChanged,
+    EmployeeEvent,
+    EmployeeJoined,
+    EmployeeLeft,
+    EmployeeMoved,
+    EmployeePromoted,
+    EndorsementGiven,
+    EndorsementWithdrawn,
+    EverybodysEvent,
+    PromptDeclined,
+    PromptSnoozed,
+    RelationshipEnded,
+    RelationshipStarted,
+    TiedPersonChanged,
+)
+
+BOUNDS: Final = {"profiles": 16, "ties": 100, "people": 100, "achievements": 200, "endorsements": 100, "answers": 100}
+"""How much is kept of one employee. Beyond it the oldest goes (by when it happened), whatever came last: within the
+bounds the order of arrival does not matter; what is older than 200 newer achievements is not evidence any more."""
+
+FORGET_CYCLES_AFTER: Final = timedelta(days=730)
+"""How long after its end a cycle is remembered, so that what comes late still finds it."""
+
+_BEFORE_ALL: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+def learn(employee: EmployeeState, event: EmployeeEvent) -> EmployeeState:
+    """Return what is known of the employee with `event` taken in."""
+    match event:
+        case EmployeeJoined() | EmployeeMoved() | EmployeePromoted() | EmployeeChanged() | EmployeeLeft():
+            return _learn_profile(employee, event)
+        case RelationshipStarted():
+            tie = employee.ties.get(event.relationship_id) or Tie(event.kind, event.other_id)
+            started = _newer(tie.started, (event.started_at, event.stamp), stamp=1)
+            tie = Tie(tie.kind, tie.other_id, started, tie.ended)
+            return _keep(employee, "ties", event.relationship_id, tie, _age_of_tie)
+        case RelationshipEnded():
+            tie = employee.ties.get(event.relationship_id) or Tie(event.kind, event.other_id)
+            ended = _newer(tie.ended, (event.ended_at, event.stamp), stamp=1)
+            tie = Tie(tie.kind, tie.other_id, tie.started, ended)
+            return _keep(employee, "ties", event.relationship_id, tie, _age_of_tie)
+        case TiedPersonChanged():
+            return _learn_person(employee, event)
+        case AchievementRecorded() | AchievementCorrected():
+            done = event.achievement
+            fact = AchievementFact(
+                stamp=event.stamp,
+                occurred_on=done.occurred_on,
+                title=done.title,
+                outcome=done.outcome,
+                impact=done.impact,
+                competencies=done.competencies,
+                link=done.link,
+                witnesses=done.witnesses,
+            )
+            return _learn_achievement(employee, done.achievement_id, fact)
+        case AchievementRetracted():
+            known = employee.achievements.get(event.achievement_id)
+            # It keeps its date, and so its place among the others, for as long as they do.
+            occurred_on = known.occurred_on if known is not None else event.at.date()
+            fact = AchievementFact(stamp=event.stamp, occurred_on=occurred_on, retracted=True)
+            return _learn_achievement(employee, event.achievement_id, fact)
+        case EndorsementGiven():
+            said = employee.endorsements.get(event.endorsement_id) or EndorsementFact(event.sponsor_id)
+            given = _newer(said.given, (event.stamp, event.given_at, event.cycle_id, event.statement), stamp=0)
+            said = EndorsementFact(event.sponsor_id if given != said.given else said.sponsor_id, given, said.withdrawn)
+            return _keep(employee, "endorsements", event.endorsement_id, said, _age_of_endorsement)
+        case EndorsementWithdrawn():
+            said = employee.endorsements.get(event.endorsement_id) or EndorsementFact(event.sponsor_id)
+            said = EndorsementFact(said.sponsor_id, said.given, _later(said.withdrawn, event.stamp))
+            return _keep(employee, "endorsements", event.endorsement_id, said, _age_of_endorsement)
+        case PromptDeclined():
+            key = AnswerKey(event.cycle_id, event.sponsor_id)
+            answer = employee.answers.get(key, Answer())
+            answer = Answer(_later(answer.declined, event.stamp), answer.snoozed)
+            return _keep(employee, "answers", key, answer, _age_of_answer)
+        case PromptSnoozed():
+            key = AnswerKey(event.cycle_id, event.sponsor_id)
+            answer = employee.answers.get(key, Answer())
+            answer = Answer(answer.declined, _newer(answer.snoozed, (event.stamp, event.until), stamp=0))
+            return _keep(employee, "answers", key, answer, _age_of_answer)
+
+
+def tell(calendar: Calendar, event: EverybodysEvent) -> Calendar:
+    """Return the calendar with `event` taken in. Only the clock moves the time, and never back."""
+    match event:
+        case ClockTicked():
+            now = event.now if calendar.now is None else max(calendar.now, event.now)
+            kept = {k: c for k, c in calendar.cycles.items() if not _is_long_over(c, now)}
+            return Calendar(now, kept)
+        case CycleOpened() | CycleAmended():
+            known = calendar.cycles.get(event.cycle.cycle_id, CycleFact())
+            definition = _definition(event.cycle, event.stamp)
+            if known.definition is not None and known.definition.stamp >= definition.stamp:
+                return calendar
+            return _with_cycle(calendar, event.cycle.cycle_id, CycleFact(definition, known.closed, known.cancelled))
+        case CycleClosed():
+            known = calendar.cycles.get(event.cycle_id, CycleFact())
+            closed = _newer(known.closed, (event.stamp, event.closed_at), stamp=0)
+            return _with_cycle(calendar, event.cycle_id, CycleFact(known.definition, closed, known.cancelled))
+        case CycleCancelled():
+            known = calendar.cycles.get(event.cycle_id, CycleFact())
+            cancelled = _later(known.cancelled, event.stamp)
+            return _with_cycle(calendar, event.cycle_id, CycleFact(known.definition, known.closed, cancelled))
+
+
+def _learn_profile(
+    employee: EmployeeState,
+    event: EmployeeJoined | EmployeeMoved | EmployeePromoted | EmployeeChanged | EmployeeLeft,
+) -> EmployeeState:
+    profile = ProfileFrom(
+        effective_at=event.effective_at,
+        revision=event.revision,
+        name=event.profile.name,
+        level=event.profile.level,
+        level_since=event.profile.level_since,
+        unit_path=event.profile.unit_path,
+        manager_id=event.profile.manager_id,
+        active=event.profile.active,
+    )
+    by_time = {p.effective_at: p for p in employee.profiles}
+    known = by_time.get(profile.effective_at)
+    if known is not None and known.revision >= profile.revision:
+        return employee
+    by_time[profile.effective_at] = profile
+    profiles = sorted(by_time.values(), key=lambda p: p.effective_at)
+    if len(profiles) > BOUNDS["profiles"]:
+        profiles = profiles[-BOUNDS["profiles"] :]
+        # What came before is forgotten, so the oldest that is kept stands for it.
+        profiles[0] = msgspec.structs.replace(profiles[0], effective_at=_BEFORE_ALL)
+    return msgspec.structs.replace(employee, profiles=tuple(profiles))
+
+
+def _learn_person(employee: EmployeeState, event: TiedPersonChanged) -> EmployeeState:
+    known = employee.people.get(event.person.person_id)
+    if known is not None and known.revision >= event.revision:
+        return employee
+    person = Person(
+        revision=event.revision,
+        name=event.person.name,
+        level=event.person.level,
+        timezone=event.person.timezone,
+        refs=event.person.refs,
+        left_at=event.person.left_at,
+        introductions=tuple((i.person_id, i.name, i.level) for i in event.person.introductions),
+    )
+    return _keep(employee, "people", event.person.person_id, person, lambda _, p: p.revision)
+
+
+def _learn_achievement(employee: EmployeeState, achievement_id: str, fact: AchievementFact) -> EmployeeState:
+    known = employee.achievements.get(achievement_id)
+    if known is not None and known.stamp >= fact.stamp:
+        return employee
+    return _keep(employee, "achievements", achievement_id, fact, lambda key, f: (f.occurred_on, key))
+
+
+def _keep(employee: EmployeeState, field: str, key: K, value: V, age: Callable[[K, V], Any]) -> EmployeeState:
+    """Return `employee` with the value in one of its collections, the oldest let go beyond the bound."""
+    known: Mapping[K, V] = getattr(employee, field)
+    if known.get(key) == value:
+        return employee
+    kept = {**known, key: value}
+    if len(kept) > BOUNDS[field]:
+        del kept[min(kept, key=lambda k: age(k, kept[k]))]
+    return msgspec.structs.replace(employee, **{field: kept})
+
+
+def _age_of_tie(relationship_id: str, tie: Tie) -> tuple[bool, Key, str]:
+    # What has ended goes before what has not.
+    stamps = [statement[1] for statement in (tie.started, tie.ended) if statement is not None]
+    return tie.ended is None, max(stamps), relationship_id
+
+
+def _age_of_endorsement(endorsement_id: str, said: EndorsementFact) -> tuple[Key, str]:
+    stamps = [stamp for stamp in (said.given and said.given[0], said.withdrawn) if stamp is not None]
+    return max(stamps), endorsement_id
+
+
+def _age_of_answer(key: AnswerKey, answer: Answer) -> tuple[Key, AnswerKey]:
+    stamps = [stamp for stamp in (answer.declined, answer.snoozed and answer.snoozed[0]) if stamp is not None]
+    return max(stamps), key
+
+
+def _definition(cycle: Cycle, stamp: Key) -> CycleDefinition:
+    return CycleDefinition(
+        stamp=stamp,
+        kind=cycle.kind,
+        title=cycle.title,
+        unit_ids=cycle.unit_ids,
+        levels=cycle.levels,
+        min_months_in_level=cycle.min_months_in_level,
+        competencies=cycle.competencies,
+        evidence_from=cycle.evidence_from,
+        evidence_to=cycle.evidence_to,
+        opens_at=cycle.opens_at,
+        closes_at=cycle.closes_at,
+    )
+
+
+def _with_cycle(calendar: Calendar, cycle_id: str, cycle: CycleFact) -> Calendar:
+    return Calendar(calendar.now, {**calendar.cycles, cycle_id: cycle})
+
+
+def _is_long_over(cycle: CycleFact, now: datetime) -> bool:
+    if cycle.definition is not None:
+        end = cycle.definition.closes_at
+    elif cycle.closed is not None:
+        end = cycle.closed[1]
+    else:
+        end = cycle.cancelled[0] if cycle.cancelled is not None else now
+    return end + FORGET_CYCLES_AFTER <= now
+
+
+T = TypeVar("T", bound=tuple[Any, ...])
+
+
+def _newer(known: T | None, said: T, *, stamp: int) -> T:
+    """Return the statement with the greater stamp, which stands at index `stamp` of each."""
+    return said if known is None or said[stamp] > known[stamp] else known
+
+
+def _later(known: Key | None, stamp: Key) -> Key:
+    return stamp if known is None else max(known, stamp)

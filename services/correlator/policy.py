@@ -1,0 +1,23 @@
+"""The numbers behind the rules, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a company may want otherwise.
+
+    Attributes:
+        evidence_pieces: at most so many pieces in a prompt.
+        half_life_days: after so many days an achievement counts half.
+        suggestions: at most so many suggested sponsors in a gap.
+        levels_above: so many levels above the employee a suggested sponsor has to be, to have influence on a
+            decision about the next level.
+    """
+
+    evidence_pieces: int = 5
+    half_life_days: int = 180
+    suggestions: int = 3
+    levels_above: int = 2

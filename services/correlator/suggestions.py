@@ -1,0 +1,88 @@
+"""Decides whom a gap suggests as a sponsor, and why: mentors with influence, team mates of old who saw an achievement,
+people whom a mentor could introduce. Senior to the employee, never their manager, never by likeness of person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from services.correlator.policy import Policy
+from services.correlator.standing import has_left, ties_at
+from services.correlator.state import AnswerKey, CycleDefinition, EmployeeState, ProfileFrom
+from shared.contracts.ids import EmployeeId
+from shared.contracts.outputs import SuggestedSponsor
+
+
+def suggest(
+    employee: EmployeeState, profile: ProfileFrom, cycle: CycleDefinition, cycle_id: str, t: datetime, policy: Policy
+) -> tuple[SuggestedSponsor, ...]:
+    """Return who could become this employee's sponsor, the likeliest first.
+
+    Nobody is suggested who has declined in this cycle, who has left, who is their manager, or who is less than
+    `policy.levels_above` levels above them.
+    """
+    suggested: dict[str, SuggestedSponsor] = {}
+    for person in (
+        *_mentors(employee, t),
+        *_witnesses(employee, cycle, t),
+        *_introductions(employee, t),
+    ):
+        answer = employee.answers.get(AnswerKey(cycle_id, person.person_id))
+        if (
+            person.person_id in suggested
+            or person.person_id in (profile.manager_id, employee.employee_id)
+            or person.level < profile.level + policy.levels_above
+            or (answer is not None and answer.declined is not None)
+        ):
+            continue
+        suggested[person.person_id] = person
+        if len(suggested) == policy.suggestions:
+            break
+    return tuple(suggested.values())
+
+
+def _mentors(employee: EmployeeState, t: datetime) -> Iterator[SuggestedSponsor]:
+    for tie in ties_at(employee, "mentor", t):
+        if not has_left(employee, tie.other_id, t):
+            mentor = employee.people[tie.other_id]
+            why = f"{mentor.name} is their mentor, and senior enough to speak for them."
+            yield _suggestion(tie.other_id, mentor.name, mentor.level, why)
+
+
+def _witnesses(employee: EmployeeState, cycle: CycleDefinition, t: datetime) -> Iterator[SuggestedSponsor]:
+    """Yield people who have worked with the employee and saw what they did, those who saw most first."""
+    worked_with = {tie.other_id for tie in employee.ties.values() if tie.kind == "worked_with" and tie.started}
+    seen: list[tuple[int, str, str]] = []
+    for person_id in worked_with:
+        if has_left(employee, person_id, t):
+            continue
+        refs = set(employee.people[person_id].refs)
+        titles = [
+            (done.impact, done.occurred_on, done.title)
+            for done in employee.achievements.values()
+            if not done.retracted
+            and cycle.evidence_from <= done.occurred_on <= cycle.evidence_to
+            and not refs.isdisjoint(done.witnesses)
+        ]
+        if titles:
+            seen.append((-len(titles), person_id, max(titles)[2]))
+    for _, person_id, title in sorted(seen):
+        person = employee.people[person_id]
+        why = f"{person.name} has worked with them, and saw “{title}”."
+        yield _suggestion(person_id, person.name, person.level, why)
+
+
+def _introductions(employee: EmployeeState, t: datetime) -> Iterator[SuggestedSponsor]:
+    for tie in ties_at(employee, "mentor", t):
+        if has_left(employee, tie.other_id, t):
+            continue
+        mentor = employee.people[tie.other_id]
+        for person_id, name, level in mentor.introductions:
+            yield _suggestion(
+                person_id, name, level, f"Their mentor {mentor.name} knows {name} and could introduce them."
+            )
+
+
+def _suggestion(person_id: str, name: str, level: int, why: str) -> SuggestedSponsor:
+    return SuggestedSponsor(person_id=EmployeeId(person_id), name=name, level=level, why=why)
