@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import ValidationError
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import OperationalError
 
 from services.insights import handlers
@@ -30,7 +30,7 @@ from services.insights.projection import TOPICS, project
 from services.insights.reading import NotKnown, Reader
 from services.insights.rows import KINDS, AchievementRow, ClockRow, ProfileRow, PromptHistoryRow, PromptRow, newest
 from services.insights.settings import InsightsSettings
-from services.insights.tables import metadata
+from services.insights.tables import metadata, profiles
 from shared.contracts.base import Contract
 from shared.contracts.career import (
     Achievement,
@@ -840,6 +840,14 @@ class ReadModelSuite:
         assert found == [(0, 1, 5, 4), (1, 0, 2, 2)]
         assert progress.lag == 6
         assert {topic.topic: topic.lag for topic in reader.summary().progress}[CAREER_EVENTS] == 6
+
+    def test_a_question_that_takes_long_sees_one_moment_and_holds_up_no_run(self, engine: Engine) -> None:
+        apply(engine, logged(joined("E1")))
+        with for_reading(engine).connect() as question:
+            counted = select(func.count()).select_from(profiles)
+            before = question.execute(counted).scalar()
+            apply(engine, [recorded(joined("E2"), offset=1)])
+            assert question.execute(counted).scalar() == before == 1
 
     def test_texts_of_all_scripts_come_back_as_they_were(self, engine: Engine, reader: Reader) -> None:
         name = "Zoë O'Brien 💡 \\ \" % 测试"
