@@ -45,7 +45,12 @@ def an_event(event_type: str, data: Any = None, **changes: Any) -> FeedEvent:
 def as_sent(event_type: str, data: Mapping[str, Any], *, event_id: str = "", source: str = SOURCE) -> bytes:
     """Return the CloudEvent as its source writes it."""
     return write_feed_event(
-        event_id=event_id or uuid.uuid4().hex, source=source, event_type=event_type, subject="", time=NOW, data=data
+        event_id=event_id or uuid.uuid4().hex,
+        source=source,
+        event_type=event_type,
+        subject="somebody",
+        time=NOW,
+        data=data,
     )
 
 
