@@ -1,0 +1,21 @@
+"""Wires the people service: `feeds.people` to `people-changes`, and those to `identities` and `career-events`."""
+
+from __future__ import annotations
+
+from services.people.handlers import ChangeHandler, take
+from services.people.settings import PeopleSettings
+from shared.contracts.feeds import PEOPLE
+from shared.streaming.intake import intake
+from shared.streaming.service import StreamService, each
+from shared.streaming.topics import PEOPLE_CHANGES
+
+SERVICE = "people"
+
+
+def build(settings: PeopleSettings) -> StreamService:
+    """Return the service."""
+    service = StreamService(SERVICE, settings)
+    intake(service, "people", PEOPLE, take)
+    handler = ChangeHandler(service.state("people"), service.state("units"))
+    service.consume([PEOPLE_CHANGES], each(handler, SERVICE))
+    return service
