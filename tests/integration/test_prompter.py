@@ -216,6 +216,23 @@ def test_a_stop_while_the_receiver_is_away_is_quick_and_no_failure(kafka: Kafka,
             assert wait_until(lambda: received(port, [event]) == {event.id: 1}, within=30)
 
 
+def test_prompts_that_came_while_the_prompter_was_stopped_are_all_delivered(
+    kafka: Kafka, tmp_path: Path, sponsor: str
+) -> None:
+    # Faust empties its queues when flow resumes after recovery; what had been fetched by then must not be lost.
+    (port,) = free_ports(1)
+    with a_receiver(port), a_prompter(kafka, tmp_path, port) as prompter:
+        for restart in range(4):
+            assert prompter.terminate("prompter") == 0
+            events = [
+                opened(sponsor=f"{sponsor}-{restart}-{number % 20}", employee=f"E{number}") for number in range(80)
+            ]
+            write(kafka, events)
+            prompter.restart("prompter")
+            assert wait_until(lambda: len(received(port, events)) == 80, within=15), f"lost at restart {restart}"  # noqa: B023
+            assert set(received(port, events).values()) == {1}
+
+
 @pytest.mark.fault
 def test_kill_9_in_the_midst_of_200_prompts_loses_none_and_repeats_only_what_was_under_way(
     kafka: Kafka, tmp_path: Path, sponsor: str
