@@ -5,6 +5,7 @@ The wire formats are the `cloudevents` library's; here is the one form in which 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -61,24 +62,43 @@ def read_feed_event(key: bytes | None, value: bytes | None, headers: Headers, re
             "the record has no value: send the CloudEvent as JSON, or attributes as ce_ headers with the data as value"
         )
     try:
-        event = from_kafka(KafkaMessage(headers=dict(headers), key=None, value=value), _JSON)
+        event = from_kafka(
+            KafkaMessage(headers=dict(headers), key=None, value=value),
+            _JSON,
+            lambda attributes, data: _as_sent(attributes, data, record_time),
+        )
+    except BadCloudEvent:
+        raise
     except CloudEventValidationError as exc:
         problems = "; ".join(f"{name}: {error}" for name, errors in exc.errors.items() for error in errors)
         raise BadCloudEvent(f"not a CloudEvent 1.0: {problems}") from exc
-    except (BaseCloudEventException, ValueError, TypeError, KeyError, AttributeError) as exc:
-        # The library lets through whatever its parsers raise; all of it means that these bytes are no CloudEvent.
-        raise BadCloudEvent(f"not a CloudEvent 1.0: {exc or type(exc).__name__}") from exc
-    if event.get_specversion() != "1.0":
-        raise BadCloudEvent(f"specversion: {event.get_specversion()!r} is not supported, send 1.0")
-    time = event.get_time() or record_time
+    except json.JSONDecodeError as exc:
+        raise BadCloudEvent(f"not a CloudEvent 1.0: the value is not JSON: {exc}") from exc
+    except UnicodeDecodeError as exc:
+        raise BadCloudEvent(f"not a CloudEvent 1.0: the value is not text in UTF-8: {exc}") from exc
+    except (ValueError, OverflowError) as exc:  # of all attributes, the time is the one that the library parses
+        raise BadCloudEvent(f"not a CloudEvent 1.0: time: {exc}; write it as 2026-09-14T08:00:00Z") from exc
+    except (BaseCloudEventException, TypeError, KeyError, AttributeError) as exc:
+        # What the library's parser runs into when the value is a list, a number or null.
+        raise BadCloudEvent("not a CloudEvent 1.0: the value is not a JSON object with the event's attributes") from exc
     return FeedEvent(
         id=event.get_id(),
         source=event.get_source(),
         type=event.get_type(),
         subject=event.get_subject() or (key or b"").decode("utf-8", "replace"),
-        time=time.astimezone(UTC),
+        time=(event.get_time() or record_time).astimezone(UTC),
         data=event.get_data(),
     )
+
+
+def _as_sent(attributes: dict[str, Any], data: Any, record_time: datetime) -> CloudEvent:
+    """Make the event of what was sent alone: the library would make up an id and a time, new ones at each reading."""
+    for required in ("id", "specversion"):
+        if not attributes.get(required):
+            raise BadCloudEvent(f"not a CloudEvent 1.0: {required}: Missing required attribute: {required!r}")
+    if attributes["specversion"] != "1.0":
+        raise BadCloudEvent(f"specversion: {attributes['specversion']!r} is not supported, send 1.0")
+    return CloudEvent({"time": record_time, **attributes}, data)
 
 
 def write_feed_event(

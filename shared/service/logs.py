@@ -10,7 +10,7 @@ import structlog
 
 _NOISY = {
     "aiokafka": logging.WARNING,
-    "kafka": logging.WARNING,
+    "kafka": logging.ERROR,  # it warns of every attempt to reach a broker that is away, some four a second
     "faust": logging.WARNING,
     "mode": logging.WARNING,
     "httpx": logging.WARNING,
