@@ -232,7 +232,8 @@ class Broker:
 
     def _format(self, jars: Path) -> None:
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._config)]
+        # An id may begin with a dash, which only in this form is not taken for another option.
+        tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "-c", str(self._config)]
         done = subprocess.run(  # noqa: S603 - nothing here comes from outside
             [_java(), *JVM_OPTIONS, *_java_class_path(jars), *tool],
             capture_output=True,

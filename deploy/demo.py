@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import base64
 import contextlib
-import os
-import secrets
 import signal
 import sys
 import time
@@ -24,18 +21,17 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.broker import PROJECT, Broker, BrokerError, ExternalBroker, choose_broker
-from deploy.feeding import Feeder, NotTaken, source_of
+from deploy.feeding import Feeder, NotTaken
 from deploy.lag import LagReader
 from deploy.outcome import Insights, differences
-from deploy.processes import LOGS, ServiceError, Supervisor
-from deploy.spawn import LOOPBACK, signal_group, spawn, wait_until
+from deploy.processes import LOGS, ServiceError
+from deploy.system import System, start_system
 from shared.company.scenario import Scenario, demo_scenario
 from shared.contracts.ids import EmployeeId, EventId, PromptId
 from shared.contracts.outputs import PromptBody, PromptOpened
 from shared.prompt_text import render
 from shared.streaming.topics import create_topics
 
-RECEIVER_PORT: Final = 8199
 QUIET_WITHIN_SECONDS: Final = 60
 
 out = Console(highlight=False)
@@ -75,13 +71,13 @@ def _run(running: contextlib.ExitStack, begun: float, *, stays: bool) -> str:
     with _doing("Starting Kafka") as say:
         broker = _start_broker(running, say)
         create_topics(broker.bootstrap_servers)
-    tokens = {source: secrets.token_urlsafe(24) for source in _sources(scenario)}
     with _doing("Starting the services"):
-        stack = _start_services(running, broker.bootstrap_servers, tokens)
+        system = start_system(running, broker.bootstrap_servers, scenario)
+    stack = system.stack
     insights = Insights(stack.url("insights"))
     running.callback(insights.close)
     was_here_before = insights.get("/v1/summary")["clock"] is not None
-    _tell(running, scenario, stack, tokens, broker.bootstrap_servers)
+    _tell(running, scenario, system)
 
     if dead := stack.dead():
         raise DemoFailed("services ended by themselves: " + ", ".join(f"{n} (exit code {c})" for n, c in dead.items()))
@@ -89,8 +85,8 @@ def _run(running: contextlib.ExitStack, begun: float, *, stays: bool) -> str:
         again = "\nThe data of an earlier run lies beneath: `make clean` begins anew." if was_here_before else ""
         raise DemoFailed("it came out otherwise than the scenario calls for:\n  " + "\n  ".join(wrong[:20]) + again)
     summary = insights.get("/v1/summary")
-    received = httpx.get(f"http://{LOOPBACK}:{RECEIVER_PORT}/received", trust_env=False).json()
-    _show(summary, received, insights, stack, scenario, stays=stays)
+    received = httpx.get(f"{system.receiver}/received", trust_env=False).json()
+    _show(summary, received, insights, system, scenario, was_here_before=was_here_before, stays=stays)
     return (
         f"demo: prompts_opened={summary['prompts']['opened']} prompts_fulfilled={summary['prompts']['fulfilled']}"
         f" gaps={summary['gaps']['opened']} deliveries={summary['deliveries']['delivered']}"
@@ -107,52 +103,15 @@ def _start_broker(running: contextlib.ExitStack, say: Any) -> Broker | ExternalB
     return broker
 
 
-def _start_services(running: contextlib.ExitStack, bootstrap_servers: str, tokens: dict[str, str]) -> Supervisor:
-    secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
-    receiver = spawn(
-        [sys.executable, "-m", "deploy.receiver", "--port", str(RECEIVER_PORT)],
-        log=LOGS / "receiver.log",
-        env={**os.environ, "PROMPTER_WEBHOOK_SECRET": secret},
-        cwd=PROJECT,
-        parent_death_signal=signal.SIGKILL,
-    )
-    running.callback(receiver.wait)
-    running.callback(signal_group, receiver.pid, signal.SIGTERM)
-    stack = Supervisor(
-        env={"KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers, "LOG_FORMAT": "json"},
-        service_env={
-            "gateway": {"GATEWAY_TOKENS": ",".join(f"{source}={token}" for source, token in tokens.items())},
-            "cycles": {"CYCLES_CLOCK": "feed"},
-            "prompter": {
-                "PROMPTER_WEBHOOK_URL": f"http://{LOOPBACK}:{RECEIVER_PORT}/",
-                "PROMPTER_WEBHOOK_SECRET": secret,
-            },
-        },
-    )
-    running.callback(stack.stop)
-    stack.start()
-    if not wait_until(_receiver_answers, within=20):
-        raise DemoFailed("the receiver of the prompts did not answer; see receiver.log")
-    return stack
-
-
-def _receiver_answers() -> bool:
-    with contextlib.suppress(httpx.TransportError):
-        return httpx.get(f"http://{LOOPBACK}:{RECEIVER_PORT}/received", trust_env=False).is_success
-    return False
-
-
 def _tell(
     running: contextlib.ExitStack,
     scenario: Scenario,
-    stack: Supervisor,
-    tokens: dict[str, str],
-    bootstrap_servers: str,
+    system: System,
 ) -> None:
     """Feed phase by phase; each is worked off before the next begins, as months lie between them."""
-    feeder = Feeder(stack.url("gateway"), tokens, bootstrap_servers)
+    feeder = Feeder(system.stack.url("gateway"), system.tokens, system.bootstrap_servers)
     running.callback(feeder.close)
-    lag = LagReader(bootstrap_servers)
+    lag = LagReader(system.bootstrap_servers)
     running.callback(lag.close)
     total = sum(len(phase.records) for phase in scenario.phases)
     with Progress(
@@ -176,9 +135,10 @@ def _show(
     summary: dict[str, Any],
     received: dict[str, Any],
     insights: Insights,
-    stack: Supervisor,
+    system: System,
     scenario: Scenario,
     *,
+    was_here_before: bool,
     stays: bool,
 ) -> None:
     prompts, gaps, deliveries = summary["prompts"], summary["gaps"], summary["deliveries"]
@@ -188,7 +148,12 @@ def _show(
     rows = [
         ("events fed in", fed),
         ("  of them not to be understood, kept as dead letters", sum(scenario.expected_dead_letters.values())),
-        ("career events made of them", sum(summary["career_events"].values())),
+        (
+            "career events made of them, in this run and any before"
+            if was_here_before
+            else "career events made of them",
+            sum(summary["career_events"].values()),
+        ),
         ("prompts opened", prompts["opened"]),
         ("prompts updated", prompts["updated"]),
         ("prompts fulfilled", prompts["fulfilled"]),
@@ -206,11 +171,11 @@ def _show(
     out.print(_one_gap(insights))
     pages = Table.grid(padding=(0, 2))
     for what, url in (
-        ("prompts as sponsors got them", f"http://{LOOPBACK}:{RECEIVER_PORT}/"),
-        ("insights: overview", stack.url("insights", "/")),
-        ("insights: API", stack.url("insights", "/openapi.json")),
-        ("gateway: API", stack.url("gateway", "/openapi.json")),
-        ("metrics, of each service", stack.url("correlator", "/metrics")),
+        ("prompts as sponsors got them", system.receiver),
+        ("insights: overview", system.stack.url("insights", "/")),
+        ("insights: API", system.stack.url("insights", "/openapi.json")),
+        ("gateway: API", system.stack.url("gateway", "/openapi.json")),
+        ("metrics, of each service", system.stack.url("correlator", "/metrics")),
     ):
         pages.add_row(what, url)
     if stays:
@@ -248,10 +213,6 @@ def _one_gap(insights: Insights) -> Group:
     lines = [f"{gap['employee_name']} (level {gap['level']}): nobody speaks for them in {gap['cycle_title']}."]
     lines += [f"  could be asked: {s['name']} (level {s['level']}). {s['why']}" for s in gap["suggestions"]]
     return Group(Rule("One gap, as the people team reads it"), Text("\n".join(lines)), Rule())
-
-
-def _sources(scenario: Scenario) -> list[str]:
-    return sorted({source for record in scenario.records() if (source := source_of(record))})
 
 
 @contextlib.contextmanager

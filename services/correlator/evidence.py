@@ -20,7 +20,7 @@ from services.correlator.state import AchievementFact, CycleDefinition, Employee
 from shared.contracts.outputs import Evidence, Reason
 
 GRADES_PER_DOUBLING: Final = 4
-MATCH_WEIGHT: Final = (1.0, 2.0, 2.5, 2.75)
+MATCH_WEIGHT: Final = (1.0, 3.0, 3.75, 4.25)
 """By how many of the cycle's competencies a piece shows; the first match matters, the fourth does not."""
 IMPACT_WEIGHT: Final = (1.0, 1.25, 1.6, 2.0)
 SEEN_WEIGHT: Final = 1.3

@@ -25,9 +25,6 @@ class Insights(StreamService):
         )
         reader = Reader(for_reading(engine), lambda: self._position.ends)
         super().__init__(NAME, settings, http=lambda health: make_api(reader, health))
-        # A run that was given up is never acked, and Faust would wait for it at the stop for ever. The base has waited
-        # for the run in hand by then. Can go when shared/streaming sets this for all services.
-        self.app.conf.stream_wait_empty = False
         self.health.require("database", self._projector.patience.objection)
         self.health.require("offsets", self._position.patience.objection)
         self.alongside(self._projector)

@@ -1,0 +1,104 @@
+"""Starts the whole system on this machine: all services, and a receiver of the prompts, with keys made up for it."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from deploy.broker import LOCAL, PROJECT
+from deploy.feeding import source_of
+from deploy.processes import LOGS, ServiceError, Supervisor
+from deploy.spawn import LOOPBACK, signal_group, spawn, wait_until
+from shared.company.scenario import Scenario
+
+RECEIVER_PORT: Final = 8199
+
+
+@dataclass(frozen=True)
+class System:
+    """A running system.
+
+    Attributes:
+        stack: the services.
+        receiver: address of the receiver of prompts.
+        tokens: the gateway's token of each source.
+    """
+
+    stack: Supervisor
+    receiver: str
+    tokens: Mapping[str, str]
+    bootstrap_servers: str
+
+
+def start_system(
+    running: contextlib.ExitStack,
+    bootstrap_servers: str,
+    scenario: Scenario,
+    *,
+    ports: Mapping[str, int] | None = None,
+    receiver_port: int = RECEIVER_PORT,
+    data_dir: Path = LOCAL,
+    log_dir: Path = LOGS,
+) -> System:
+    """Start everything but Kafka, ready for the scenario's sources; `running` stops it.
+
+    Args:
+        running: is given what stops each process.
+        bootstrap_servers: the broker.
+        scenario: whose sources get tokens; it drives the clock too.
+        ports: the services' ports, where not those of `deploy.stack`.
+        receiver_port: the receiver's port.
+        data_dir: folder for the services' files.
+        log_dir: folder for the logs.
+
+    Raises:
+        ServiceError: something did not start.
+    """
+    tokens = {s: secrets.token_urlsafe(24) for s in sorted({source_of(r) for r in scenario.records()} - {""})}
+    secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+    receiver_url = f"http://{LOOPBACK}:{receiver_port}/"
+    receiver = spawn(
+        [sys.executable, "-m", "deploy.receiver", "--port", str(receiver_port)],
+        log=log_dir / "receiver.log",
+        env={**os.environ, "PROMPTER_WEBHOOK_SECRET": secret},
+        cwd=PROJECT,
+        parent_death_signal=signal.SIGKILL,
+    )
+    running.callback(receiver.wait)
+    running.callback(signal_group, receiver.pid, signal.SIGTERM)
+    stack = Supervisor(
+        env={
+            "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
+            "LOG_FORMAT": "json",
+            "DATA_DIR": str(data_dir / "faust"),
+        },
+        ports=ports,
+        service_env={
+            "gateway": {"GATEWAY_TOKENS": ",".join(f"{source}={token}" for source, token in tokens.items())},
+            "cycles": {"CYCLES_CLOCK": "feed"},
+            "prompter": {"PROMPTER_WEBHOOK_URL": receiver_url, "PROMPTER_WEBHOOK_SECRET": secret},
+            "insights": {"INSIGHTS_DATABASE_URL": f"sqlite:///{data_dir / 'insights.db'}"},
+        },
+        log_dir=log_dir,
+    )
+    running.callback(stack.stop)
+    stack.start()
+    if not wait_until(lambda: _answers(receiver_url), within=20):
+        raise ServiceError(f"the receiver of the prompts did not answer; see {log_dir / 'receiver.log'}")
+    return System(stack, receiver_url.rstrip("/"), tokens, bootstrap_servers)
+
+
+def _answers(receiver_url: str) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        return httpx.get(f"{receiver_url}received", trust_env=False).is_success
+    return False
