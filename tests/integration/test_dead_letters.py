@@ -150,6 +150,28 @@ def test_only_letters_with_the_reason_are_sent_and_the_others_are_not_forgotten(
     assert len(desk.put_back()) == 6
 
 
+def test_once_all_are_replayed_the_group_has_no_lag(desk: Desk) -> None:
+    for n in range(3):
+        desk.bury(desk.a_record(b"%d" % n))
+    assert desk.run("replay", desk.topic) == 0
+    with closing(KafkaConsumer(bootstrap_servers=desk.bootstrap_servers, group_id=dead.GROUP)) as consumer:
+        assert consumer.committed(TopicPartition(f"{desk.topic}.dead", 0)) == 3
+
+
+def test_a_letter_that_comes_during_a_replay_is_left_for_the_next(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends_before = KafkaConsumer.end_offsets
+
+    def then_another_dies(consumer: KafkaConsumer, partitions: Any) -> Any:
+        ends = ends_before(consumer, partitions)
+        desk.bury(desk.a_record(b"late"))
+        return ends
+
+    desk.bury(desk.a_record(b"early"))
+    with dead.DeadLetters(desk.bootstrap_servers) as letters, monkeypatch.context() as patched:
+        patched.setattr(KafkaConsumer, "end_offsets", then_another_dies)
+        assert [letter.value for letter in letters.read([f"{desk.topic}.dead"])] == [b"early"]
+
+
 def test_a_dry_run_says_what_would_be_sent_and_sends_nothing(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     desk.bury(desk.a_record(), "title: Field required")
     assert desk.run("replay", desk.topic, "--dry-run") == 0

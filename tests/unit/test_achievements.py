@@ -174,10 +174,16 @@ def test_a_title_without_spaces_is_cut_inside_its_word() -> None:
     assert recorded.title == "x" * (TITLE_CHARACTERS - 1) + "…"
 
 
-def test_a_title_that_just_fits_is_not_cut() -> None:
-    assert (
-        achievement("recognition.given", a_recognition(reason="x" * TITLE_CHARACTERS)).title == "x" * TITLE_CHARACTERS
-    )
+def test_a_title_is_cut_inside_a_word_where_the_words_before_it_would_leave_little() -> None:
+    title = achievement("recognition.given", a_recognition(reason="I " + "x" * 500)).title
+    assert title == "I " + "x" * (TITLE_CHARACTERS - 3) + "…"
+
+
+def test_what_just_fits_is_not_cut() -> None:
+    title, outcome = "x" * (TITLE_CHARACTERS - 1) + "!", "y" * (OUTCOME_CHARACTERS - TITLE_CHARACTERS - 1)
+    recorded = achievement("recognition.given", a_recognition(reason=f"{title} {outcome.upper()}"))
+    assert (recorded.title, recorded.outcome) == (title, outcome.upper())
+    assert achievement("issue.resolved", an_issue(summary=title)).title == title
 
 
 def test_a_recognition_told_again_in_a_new_event_is_the_same_achievement() -> None:

@@ -229,6 +229,12 @@ async def test_only_the_appointed_process_tells_the_time_and_a_newly_appointed_o
     hands.appointed = True
     hands.seconds = 62
     assert times(await clock.when_due()) == [NOW + timedelta(seconds=62)]
+    hands.appointed = False
+    hands.seconds = 70
+    assert await clock.when_due() == []
+    hands.appointed = True
+    hands.seconds = 71
+    assert times(await clock.when_due()) == [NOW + timedelta(seconds=71)]
 
 
 def a_record() -> Record:
