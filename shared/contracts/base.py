@@ -22,7 +22,14 @@ class Payload(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", str_strip_whitespace=True)
 
 
-EventTime = Annotated[AwareDatetime, AfterValidator(lambda t: t.astimezone(UTC))]
+def _in_utc(t: datetime) -> datetime:
+    try:
+        return t.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("lies outside the years 1 to 9999 once it is turned into UTC") from None
+
+
+EventTime = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 """When something happened in the world: aware, held in UTC."""
 
 PersonRef = Annotated[Ref, BeforeValidator(lambda v: normalised_ref(v) if isinstance(v, str) else v)]

@@ -93,6 +93,14 @@ _decode_origin = msgspec.msgpack.Decoder(_Origin).decode
 _decode_kept = msgspec.msgpack.Decoder(_Kept).decode
 
 
+def _number_key(ref: Ref) -> str:
+    return f"n/{ref}"
+
+
+def _kept_key(ref: Ref, number: int) -> str:
+    return f"{number}/{ref}"
+
+
 class _Intake:
     """Handles a feed's records, and what was parked of them."""
 
@@ -143,18 +151,20 @@ class _Intake:
 
     def _keep(self, record: Record, ref: Ref) -> None:
         # A key for each event, and their number under the ref: a value must not grow with what waits (Kafka limits it).
-        waiting = int(self._parked.get(record.partition, ref) or 0)
-        self._parked.put(record.partition, f"{ref}#{waiting}", _encode(_Kept(record.value, record.headers)))
-        self._parked.put(record.partition, ref, b"%d" % (waiting + 1))
+        waiting = int(self._parked.get(record.partition, _number_key(ref)) or 0)
+        self._parked.put(record.partition, _kept_key(ref, waiting), _encode(_Kept(record.value, record.headers)))
+        self._parked.put(record.partition, _number_key(ref), b"%d" % (waiting + 1))
 
     def _let_go(self, partition: int, ref: Ref, employee: EmployeeId) -> Iterable[Output]:
-        for number in range(int(self._parked.get(partition, ref) or 0)):
-            stored = self._parked.get(partition, f"{ref}#{number}")
+        waiting = int(self._parked.get(partition, _number_key(ref)) or 0)
+        for number in range(waiting):
+            stored = self._parked.get(partition, _kept_key(ref, number))
             if stored is not None:
                 kept = _decode_kept(stored)
                 yield from self._released(kept.value, kept.headers, {ref: employee})
-            self._parked.put(partition, f"{ref}#{number}", None)
-            self._parked.put(partition, ref, None)  # the number, once there is none to count
+            self._parked.put(partition, _kept_key(ref, number), None)
+        if waiting:
+            self._parked.put(partition, _number_key(ref), None)
 
     def _released(
         self, value: bytes | None, headers: tuple[tuple[str, bytes], ...], also_known: Mapping[Ref, EmployeeId]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections import defaultdict
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence, Set
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import faust
 import structlog
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, UnknownTopicOrPartitionError
+from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 from mode.utils.objects import cached_property
 from mode.utils.queues import FlowControlEvent
@@ -183,8 +184,7 @@ class StreamService:
 
     def holds(self, topic: str, partition: int) -> bool:
         """Tell whether this process is the one that reads this partition now."""
-        consumer = self.app._consumer  # the public property would make a consumer where there is none yet
-        return consumer is not None and TP(topic, partition) in consumer.assignment()
+        return TP(topic, partition) in self._assignment()
 
     async def start(self) -> None:
         """Start the parts, then the app; records flow when the state has been recovered from its changelogs."""
@@ -321,10 +321,18 @@ class StreamService:
         tables: Any = self.app.tables
         if not self.app.started or self.app.rebalancing or tables.recovery.in_recovery:
             return "joining the consumer group and recovering state"
-        consumer = self.app._consumer
-        if consumer is None or not consumer.assignment():
+        if not self._assignment():
             return "no partitions assigned yet"
         return None
+
+    def _assignment(self) -> Set[TP]:
+        consumer = self.app._consumer  # the public property would make a consumer where there is none yet
+        if consumer is None:
+            return frozenset()
+        try:
+            return consumer.assignment()
+        except ConsumerNotStarted:
+            return frozenset()
 
 
 def each(handle: Callable[[Record], Iterable[Output]], service: str) -> RunHandler:
@@ -369,10 +377,12 @@ def dead_letter(record: Record, reason: str, service: str) -> Output:
     """Return the record as it came, for its dead letter topic, with the reason and where it lay in the headers."""
     log.warning("dead letter", topic=record.topic, partition=record.partition, offset=record.offset, reason=reason)
     DEAD_LETTERS.labels(record.topic).inc()
+    # Kafka holds records with neither key nor value, and aiokafka refuses to write one.
+    value = b"" if record.key is None and record.value is None else record.value
     return Output(
         dead_topic(record.topic),
         record.key,
-        record.value,
+        value,
         headers=(
             *record.headers,
             ("dead-reason", reason.encode()),
