@@ -65,7 +65,12 @@ $(INSTALLED): requirements.lock
 		}; \
 	fi
 	@echo "installing requirements.lock"
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@# uv takes 4 s where pip takes 17; pip, whose settings uv does not read, is there for when uv finds no registry.
+	@awk '/^uv==/ { on = 1 } on { print } on && !/\\$$/ { exit }' requirements.lock > $(VENV)/uv.lock
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $(VENV)/uv.lock
+	@$(PYTHON) -m uv pip install --quiet --python $(PYTHON) --compile-bytecode --no-deps --require-hashes \
+			-r requirements.lock \
+		|| $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@touch $@
 
 # Kafka runs on Java and is fetched by Maven; neither is needed when KAFKA_BOOTSTRAP_SERVERS names a broker.
