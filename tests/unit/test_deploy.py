@@ -60,6 +60,20 @@ def test_the_table_supplies_what_a_service_cannot_start_without(known: Service) 
     assert required == set(known.requires)
 
 
+@pytest.mark.parametrize(
+    ("schema", "file"),
+    [("vendor.compose-spec", "docker-compose.yml"), ("vendor.github-workflows", ".github/workflows/ci.yml")],
+)
+def test_a_file_is_valid_by_the_schema_that_its_readers_publish(schema: str, file: str) -> None:
+    checked = subprocess.run(
+        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, str(PROJECT / file)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
 def test_compose_runs_every_service_and_nothing_unknown() -> None:
     assert set(CONTAINERS) == {known.name for known in SERVICES} | BESIDE_OUR_OWN
 
