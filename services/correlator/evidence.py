@@ -40,7 +40,8 @@ _IMPACT_WORDS: Final = (
 
 @dataclass(frozen=True)
 class _Candidate:
-    weight: float
+    doublings: float
+    """The weight as a power of 2: a product of them is a sum, and no age is so great that nothing is left."""
     shows: str
     """What repetition is measured by."""
     evidence: Evidence
@@ -61,7 +62,7 @@ def rank(
         best = min(
             left,
             key=lambda c: (
-                -_grade(c.weight * REPEATED_WEIGHT ** shown[c.shows]),
+                -_grade(c.doublings + math.log2(REPEATED_WEIGHT) * shown[c.shows]),
                 c.evidence.occurred_on,
                 c.evidence.evidence_id,
             ),
@@ -84,13 +85,12 @@ def _achievements(employee: EmployeeState, cycle: CycleDefinition, sponsor_id: s
         weight = (
             MATCH_WEIGHT[min(len(matched), len(MATCH_WEIGHT) - 1)]
             * IMPACT_WEIGHT[done.impact]
-            * _recency(done.occurred_on, cycle, policy)
             * (SEEN_WEIGHT if seen else 1.0)
         )
         shows = matched[0] if matched else (done.competencies[0] if done.competencies else "")
         candidates.append(
             _Candidate(
-                weight,
+                math.log2(weight) - _half_lives(done.occurred_on, cycle, policy),
                 shows,
                 Evidence(
                     kind="achievement",
@@ -122,7 +122,7 @@ def _endorsements(
         by = employee.people.get(fact.sponsor_id)
         candidates.append(
             _Candidate(
-                ENDORSEMENT_WEIGHT * _recency(day, cycle, policy),
+                math.log2(ENDORSEMENT_WEIGHT) - _half_lives(day, cycle, policy),
                 "endorsement",
                 Evidence(
                     kind="endorsement",
@@ -152,13 +152,13 @@ def _reasons(done: AchievementFact, matched: list[str], cycle: CycleDefinition, 
     return tuple(reasons)
 
 
-def _recency(day: date, cycle: CycleDefinition, policy: Policy) -> float:
-    """Exponential decay: half after each half-life, counted back from the end of the evidence window."""
-    return math.pow(0.5, (cycle.evidence_to - day).days / policy.half_life_days)
+def _half_lives(day: date, cycle: CycleDefinition, policy: Policy) -> float:
+    """Return its age in half-lives, counted back from the end of the evidence window: each halves its weight."""
+    return (cycle.evidence_to - day).days / policy.half_life_days
 
 
-def _grade(weight: float) -> int:
-    return math.floor(GRADES_PER_DOUBLING * math.log2(weight))
+def _grade(doublings: float) -> int:
+    return math.floor(GRADES_PER_DOUBLING * doublings)
 
 
 def _listed(words: list[str]) -> str:

@@ -7,7 +7,7 @@ changes nothing. Both follow from taking the maximum, which does not care for or
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -48,18 +48,25 @@ from shared.contracts.career import (
     PromptDeclined,
     PromptSnoozed,
     RelationshipEnded,
+    RelationshipKind,
     RelationshipStarted,
     TiedPersonChanged,
 )
 
 BOUNDS: Final = {"profiles": 16, "ties": 100, "people": 100, "achievements": 200, "endorsements": 100, "answers": 100}
 """How much is kept of one employee. Beyond it the oldest goes (by when it happened), whatever came last: within the
-bounds the order of arrival does not matter; what is older than 200 newer achievements is not evidence any more."""
+bounds the order of arrival does not matter; what is older than 200 newer achievements is not evidence any more.
+Of achievements that were taken back as many again are remembered, so that they stay so."""
 
 FORGET_CYCLES_AFTER: Final = timedelta(days=730)
 """How long after its end a cycle is remembered, so that what comes late still finds it."""
 
-_BEFORE_ALL: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_RANK_OF_KIND: Final[Mapping[RelationshipKind, int]] = {"worked_with": 0, "mentor": 1, "sponsor": 2}
+
+_LONGEST_LIST: Final = 50
+"""So many witnesses, competencies, names of a person are kept of one statement; what sends more is a mailing list."""
+
+_LONGEST_LINK: Final = 2000
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -70,16 +77,8 @@ def learn(employee: EmployeeState, event: EmployeeEvent) -> EmployeeState:
     match event:
         case EmployeeJoined() | EmployeeMoved() | EmployeePromoted() | EmployeeChanged() | EmployeeLeft():
             return _learn_profile(employee, event)
-        case RelationshipStarted():
-            tie = employee.ties.get(event.relationship_id) or Tie(event.kind, event.other_id)
-            started = _newer(tie.started, (event.started_at, event.stamp), stamp=1)
-            tie = Tie(tie.kind, tie.other_id, started, tie.ended)
-            return _keep(employee, "ties", event.relationship_id, tie, _age_of_tie)
-        case RelationshipEnded():
-            tie = employee.ties.get(event.relationship_id) or Tie(event.kind, event.other_id)
-            ended = _newer(tie.ended, (event.ended_at, event.stamp), stamp=1)
-            tie = Tie(tie.kind, tie.other_id, tie.started, ended)
-            return _keep(employee, "ties", event.relationship_id, tie, _age_of_tie)
+        case RelationshipStarted() | RelationshipEnded():
+            return _learn_tie(employee, event)
         case TiedPersonChanged():
             return _learn_person(employee, event)
         case AchievementRecorded() | AchievementCorrected():
@@ -90,16 +89,13 @@ def learn(employee: EmployeeState, event: EmployeeEvent) -> EmployeeState:
                 title=done.title,
                 outcome=done.outcome,
                 impact=done.impact,
-                competencies=done.competencies,
-                link=done.link,
-                witnesses=done.witnesses,
+                competencies=done.competencies[:_LONGEST_LIST],
+                link=done.link if len(done.link) <= _LONGEST_LINK else "",  # half a link leads nowhere
+                witnesses=done.witnesses[:_LONGEST_LIST],
             )
             return _learn_achievement(employee, done.achievement_id, fact)
         case AchievementRetracted():
-            known = employee.achievements.get(event.achievement_id)
-            # It keeps its date, and so its place among the others, for as long as they do.
-            occurred_on = known.occurred_on if known is not None else event.at.date()
-            fact = AchievementFact(stamp=event.stamp, occurred_on=occurred_on, retracted=True)
+            fact = AchievementFact(stamp=event.stamp, occurred_on=event.at.date(), retracted=True)
             return _learn_achievement(employee, event.achievement_id, fact)
         case EndorsementGiven():
             said = employee.endorsements.get(event.endorsement_id) or EndorsementFact(event.sponsor_id)
@@ -165,11 +161,25 @@ def _learn_profile(
         return employee
     by_time[profile.effective_at] = profile
     profiles = sorted(by_time.values(), key=lambda p: p.effective_at)
-    if len(profiles) > BOUNDS["profiles"]:
-        profiles = profiles[-BOUNDS["profiles"] :]
-        # What came before is forgotten, so the oldest that is kept stands for it.
-        profiles[0] = msgspec.structs.replace(profiles[0], effective_at=_BEFORE_ALL)
-    return msgspec.structs.replace(employee, profiles=tuple(profiles))
+    kept = profiles[-BOUNDS["profiles"] :]
+    # The oldest that is kept keeps its time, so that an older one that comes again is known to be older.
+    forgotten = employee.profiles_forgotten or len(kept) < len(profiles)
+    return msgspec.structs.replace(employee, profiles=tuple(kept), profiles_forgotten=forgotten)
+
+
+def _learn_tie(employee: EmployeeState, event: RelationshipStarted | RelationshipEnded) -> EmployeeState:
+    known = employee.ties.get(event.relationship_id)
+    started, ended = (known.started, known.ended) if known is not None else (None, None)
+    newest = max((statement[1] for statement in (started, ended) if statement is not None), default=None)
+    match event:
+        case RelationshipStarted():
+            started = _newer(started, (event.started_at, event.stamp), stamp=1)
+        case RelationshipEnded():
+            ended = _newer(ended, (event.ended_at, event.stamp), stamp=1)
+    # Who is what to them may be corrected as well: the newest statement says it, whichever came last.
+    says = event if known is None or newest is None or event.stamp > newest else known
+    tie = Tie(says.kind, says.other_id, started, ended)
+    return _keep(employee, "ties", event.relationship_id, tie, _age_of_tie)
 
 
 def _learn_person(employee: EmployeeState, event: TiedPersonChanged) -> EmployeeState:
@@ -181,18 +191,25 @@ def _learn_person(employee: EmployeeState, event: TiedPersonChanged) -> Employee
         name=event.person.name,
         level=event.person.level,
         timezone=event.person.timezone,
-        refs=event.person.refs,
+        refs=event.person.refs[:_LONGEST_LIST],
         left_at=event.person.left_at,
-        introductions=tuple((i.person_id, i.name, i.level) for i in event.person.introductions),
+        introductions=tuple((i.person_id, i.name, i.level) for i in event.person.introductions[:_LONGEST_LIST]),
     )
-    return _keep(employee, "people", event.person.person_id, person, lambda _, p: p.revision)
+    tied = {tie.other_id for tie in employee.ties.values()}
+    # Nobody goes who has a tie that is kept: those are no more than there is room for.
+    return _keep(employee, "people", event.person.person_id, person, lambda key, p: (key in tied, p.revision, key))
 
 
 def _learn_achievement(employee: EmployeeState, achievement_id: str, fact: AchievementFact) -> EmployeeState:
     known = employee.achievements.get(achievement_id)
     if known is not None and known.stamp >= fact.stamp:
         return employee
-    return _keep(employee, "achievements", achievement_id, fact, lambda key, f: (f.occurred_on, key))
+    kept = {**employee.achievements, achievement_id: fact}
+    # Each sort has its own room: a source that takes back hundreds of old ones must not push out what still counts.
+    same = [key for key, f in kept.items() if f.retracted == fact.retracted]
+    if len(same) > BOUNDS["achievements"]:
+        del kept[min(same, key=lambda key: (kept[key].occurred_on, key))]
+    return msgspec.structs.replace(employee, achievements=kept)
 
 
 def _keep(employee: EmployeeState, field: str, key: K, value: V, age: Callable[[K, V], Any]) -> EmployeeState:
@@ -206,10 +223,11 @@ def _keep(employee: EmployeeState, field: str, key: K, value: V, age: Callable[[
     return msgspec.structs.replace(employee, **{field: kept})
 
 
-def _age_of_tie(relationship_id: str, tie: Tie) -> tuple[bool, Key, str]:
-    # What has ended goes before what has not.
+def _age_of_tie(relationship_id: str, tie: Tie) -> tuple[int, Key, str]:
+    # A sponsor of ten years must not go for the hundredth team mate. Whether it has ended does not count here, or a
+    # repetition of the start of one let go, whose end is forgotten with it, would bring it back.
     stamps = [statement[1] for statement in (tie.started, tie.ended) if statement is not None]
-    return tie.ended is None, max(stamps), relationship_id
+    return _RANK_OF_KIND[tie.kind], max(stamps), relationship_id
 
 
 def _age_of_endorsement(endorsement_id: str, said: EndorsementFact) -> tuple[Key, str]:
@@ -239,6 +257,8 @@ def _definition(cycle: Cycle, stamp: Key) -> CycleDefinition:
 
 
 def _with_cycle(calendar: Calendar, cycle_id: str, cycle: CycleFact) -> Calendar:
+    if cycle_id not in calendar.cycles and calendar.now is not None and _is_long_over(cycle, calendar.now):
+        return calendar  # it is forgotten, with all that was said of it: nothing must be said of it anew
     return Calendar(calendar.now, {**calendar.cycles, cycle_id: cycle})
 
 
@@ -249,7 +269,7 @@ def _is_long_over(cycle: CycleFact, now: datetime) -> bool:
         end = cycle.closed[1]
     else:
         end = cycle.cancelled[0] if cycle.cancelled is not None else now
-    return end + FORGET_CYCLES_AFTER <= now
+    return end <= now - FORGET_CYCLES_AFTER  # an end without end (31 December 9999) has no time after it
 
 
 T = TypeVar("T", bound=tuple[Any, ...])

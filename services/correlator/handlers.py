@@ -93,14 +93,20 @@ class Correlator:
     async def _visit(
         self, partition: int, employees: Iterator[EmployeeState], calendar: Calendar, event: CareerEvent, *, cause: str
     ) -> AsyncIterator[Output]:
+        fault: Exception | None = None
         for number, employee in enumerate(employees, start=1):
             metrics.VISITED.labels(cause).inc()
-            for output in self._take(
-                partition, employee, reconsider(employee, calendar, EventId(event.id), self._policy)
-            ):
-                yield output
+            try:
+                decision = reconsider(employee, calendar, EventId(event.id), self._policy)
+            except Exception as exc:  # the event concerns the others too: they are not to wait for this one
+                fault = fault or exc
+            else:
+                for output in self._take(partition, employee, decision):
+                    yield output
             if number % _SLICE == 0:
                 await asyncio.sleep(0)
+        if fault is not None:
+            raise fault
 
     def _take(self, partition: int, before: EmployeeState, decision: Decision) -> Iterator[Output]:
         after = decision.employee
@@ -121,7 +127,8 @@ class Correlator:
         return Calendar() if stored is None else decode_calendar(stored)
 
     def _all(self, partition: int) -> Iterator[EmployeeState]:
-        for key, value in self._state.items(partition):
+        # In a fixed order: that of the state is another after a restart.
+        for key, value in sorted(self._state.items(partition)):
             if key.startswith(_EMPLOYEE):
                 yield decode_employee(value)
 

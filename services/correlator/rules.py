@@ -26,6 +26,7 @@ from services.correlator.standing import (
     is_sponsor,
     profile_at,
     standing_endorsements,
+    ties_at,
 )
 from services.correlator.state import (
     Answer,
@@ -187,7 +188,7 @@ def judge(
     if answer.declined is not None:
         return NotAsked("declined")
     snoozed_until = answer.snoozed[1] if answer.snoozed is not None and answer.snoozed[1] > now else None
-    body = _body(employee, profile, cycle_id, definition, end, sponsor_id, policy)
+    body = _body(employee, profile, cycle_id, definition, end, sponsor_id, now, policy)
     return Asked(body, employee.people[sponsor_id].timezone, snoozed_until)
 
 
@@ -254,12 +255,13 @@ def _body(
     cycle: CycleDefinition,
     end: datetime,
     sponsor_id: str,
+    now: datetime,
     policy: Policy,
 ) -> PromptBody:
     since = min(
         tie.started[0]
-        for tie in employee.ties.values()
-        if tie.kind == "sponsor" and tie.other_id == sponsor_id and tie.started is not None
+        for tie in ties_at(employee, "sponsor", now)
+        if tie.other_id == sponsor_id and tie.started is not None
     )
     return PromptBody(
         opportunity=Opportunity(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import MAXYEAR, date, datetime
 
 from services.correlator.state import CycleDefinition, CycleFact, EmployeeState, EndorsementFact, ProfileFrom, Tie
 
 
 def profile_at(employee: EmployeeState, t: datetime) -> ProfileFrom | None:
-    """Return the profile in force at `t`; None before the first."""
-    in_force = None
+    """Return the profile in force at `t`; None before the first. The oldest kept stands for those forgotten."""
+    in_force = employee.profiles[0] if employee.profiles_forgotten else None
     for profile in employee.profiles:
         if profile.effective_at <= t:
             in_force = profile
@@ -76,8 +76,13 @@ def standing_endorsements(employee: EmployeeState) -> Iterator[tuple[datetime, s
 
 
 def months_later(day: date, months: int) -> date:
-    """Return the same day of the month `months` later, or the month's last where it has no such day."""
+    """Return the same day of the month `months` later, or the month's last where it has no such day.
+
+    Beyond the year 9999, which some HRIS write for "never", it is the calendar's last day.
+    """
     years, month = divmod(day.month - 1 + months, 12)
+    if day.year + years > MAXYEAR:
+        return date.max
     for last in (day.day, 30, 29, 28):
         try:
             return date(day.year + years, month + 1, min(day.day, last))

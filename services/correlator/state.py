@@ -52,10 +52,11 @@ class Person(msgspec.Struct, frozen=True):
 
 
 class AchievementFact(msgspec.Struct, frozen=True):
-    """The newest statement about an achievement; a retracted one keeps its place so that it stays retracted."""
+    """The newest statement about an achievement; a retracted one is remembered so that it stays retracted."""
 
     stamp: Key
     occurred_on: date
+    """When it happened; of a retracted one, when it was taken back."""
     retracted: bool = False
     title: str = ""
     outcome: str = ""
@@ -113,6 +114,8 @@ class EmployeeState(msgspec.Struct, frozen=True):
 
     employee_id: str
     profiles: tuple[ProfileFrom, ...] = ()
+    profiles_forgotten: bool = False
+    """Whether there were older ones, for which the oldest that is kept now stands."""
     ties: dict[str, Tie] = {}
     people: dict[str, Person] = {}
     achievements: dict[str, AchievementFact] = {}

@@ -34,6 +34,7 @@ def suggest(
             or person.person_id in (profile.manager_id, employee.employee_id)
             or person.level < profile.level + policy.levels_above
             or (answer is not None and answer.declined is not None)
+            or (person.person_id in employee.people and has_left(employee, person.person_id, t))
         ):
             continue
         suggested[person.person_id] = person
