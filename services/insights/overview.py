@@ -133,10 +133,10 @@ def _gaps(page: Page[Gap], summary: Summary) -> str:
     if not page.items:
         return '<p class="dim">None.</p>'
     rows = [
-        f'<tr><td><a href="/v1/employees/{_path(gap.employee_id)}">{escape(gap.employee_name or gap.employee_id)}</a>'
-        "</td>"
+        f'<tr><td><a href="/v1/employees/{_path(gap.employee_id)}">'
+        f"<bdi>{escape(gap.employee_name or gap.employee_id)}</bdi></a></td>"
         f"<td>{_NONE if gap.level is None else gap.level}</td>"
-        f"<td>{escape(gap.unit_id) if gap.unit_id else _NONE}</td>"
+        f'<td class="day">{escape(gap.unit_id) if gap.unit_id else _NONE}</td>'
         f"<td>{escape(gap.cycle_title or gap.cycle_id)}</td><td>{_suggestions(gap)}</td></tr>"
         for gap in page.items
     ]
@@ -151,7 +151,9 @@ def _suggestions(gap: Gap) -> str:
     if not gap.suggestions:
         return '<span class="dim">nobody suggested</span>'
     return "<br>".join(
-        f'{escape(person.name)} <span class="dim small">&middot; {escape(person.why)}</span>'
+        # A name in another direction must not turn round what stands beside it.
+        f"<bdi>{escape(person.name)}</bdi> (level {person.level})"
+        f' <span class="dim small" dir="ltr">&middot; {escape(person.why)}</span>'
         for person in gap.suggestions
     )
 
