@@ -276,13 +276,17 @@ def _page(inbox: Inbox, number: int, wanted: str) -> Iterator[str]:
 
 
 def _section(sponsor: str, name: str, prompts: list[_Prompt]) -> Iterator[str]:
-    heading = f"{html.escape(name)} <small>{html.escape(sponsor)}</small>" if name else html.escape(sponsor)
+    heading = f"<bdi>{html.escape(name)}</bdi> <small>{html.escape(sponsor)}</small>" if name else html.escape(sponsor)
     yield f"<section><h2>{heading}</h2>"
     prompts = sorted(prompts, key=lambda one: (_ORDER[_STATES[one.newest.type][0]], one.newest.data.prompt_id))
     for prompt in prompts:
         state, label = _STATES[prompt.newest.type]
         shown = prompt.shown.data.prompt if prompt.shown is not None else None
-        title = f"{html.escape(shown.protege.name)}: {html.escape(shown.opportunity.title)}" if shown else "A prompt"
+        title = (
+            f"<bdi>{html.escape(shown.protege.name)}</bdi>: {html.escape(shown.opportunity.title)}"
+            if shown
+            else "A prompt"
+        )
         yield (
             f'<details class="{state}"{" open" if state == "asked" else ""}><summary><b class="badge">{label}</b> '
             f"<span>{title}</span> <time>version {prompt.newest.data.version}, "

@@ -109,6 +109,8 @@ class StreamService:
             consumer_auto_offset_reset="earliest",
             producer_acks=-1,
             producer_linger_ms=2,
+            # A request that is not answered is given up after half a minute, not after Faust's 20; `write` tries again.
+            producer_request_timeout=30,
             broker_commit_interval=0.5,
             # A worker that was killed is missed after 10 s, not after Faust's 60, so that its partitions move on.
             broker_session_timeout=10,

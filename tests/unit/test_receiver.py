@@ -100,7 +100,7 @@ async def test_the_page_shows_what_is_not_asked_any_more_as_that(
     page = (await receiver.get("/")).text
     assert f'<b class="badge">{label}</b>' in page
     assert '<b class="badge">Asked' not in page
-    assert "Mina Okafor: Spring promotions 2026" in page
+    assert "<bdi>Mina Okafor</bdi>: Spring promotions 2026" in page
 
 
 async def test_what_a_source_wrote_is_text_on_the_page_and_nothing_else(receiver: httpx.AsyncClient) -> None:
