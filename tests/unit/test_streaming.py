@@ -1,0 +1,117 @@
+"""What the streams promise without a broker: state by partition, dead letters with their reason, topics that fit."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+from pydantic import BaseModel
+
+from shared.streaming.records import Output, Poison, Record
+from shared.streaming.service import dead_letter, each, reason_of
+from shared.streaming.state import KeyedState
+from shared.streaming.topics import ALL_TOPICS, PARTITIONS, dead_topic
+
+
+def a_state() -> KeyedState:
+    table = SimpleNamespace(name="test", changelog_topic_name="test-changelog", data=SimpleNamespace(data={}))
+    return KeyedState(table)
+
+
+def a_record(value: bytes | None = b"v", *, key: bytes | None = b"k", offset: int = 7) -> Record:
+    return Record("feeds.people", 2, offset, key, value, (("trace", b"1"),), datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def test_a_change_is_seen_at_once_and_not_in_the_table_before_it_has_settled() -> None:
+    state = a_state()
+    state.put(1, "a", b"1")
+    assert state.get(1, "a") == b"1"
+    assert state._table.data.data == {}
+    state.settle()
+    assert state._table.data.data == {b"1/a": b"1"}
+    assert (state.get(1, "a"), state.changes()) == (b"1", [])
+
+
+def test_a_key_in_two_partitions_is_two_values() -> None:
+    state = a_state()
+    state.put(1, "a", b"one")
+    state.put(11, "a", b"eleven")
+    state.settle()
+    assert (state.get(1, "a"), state.get(11, "a"), state.get(2, "a")) == (b"one", b"eleven", None)
+    assert list(state.items(1)) == [("a", b"one")]
+
+
+def test_the_changelog_gets_each_change_in_its_partition_and_a_tombstone_for_what_was_deleted() -> None:
+    state = a_state()
+    state.put(3, "kept", b"1")
+    state.put(3, "gone", b"1")
+    state.put(3, "gone", None)
+    assert state.changes() == [
+        Output("test-changelog", b"3/kept", b"1", partition=3),
+        Output("test-changelog", b"3/gone", None, partition=3),
+    ]
+    state.settle()
+    assert list(state.items(3)) == [("kept", b"1")]
+
+
+def test_items_show_the_changes_of_the_present_run() -> None:
+    state = a_state()
+    state.put(0, "a", b"1")
+    state.put(0, "b", b"1")
+    state.settle()
+    state.put(0, "a", None)
+    state.put(0, "c", b"2")
+    assert dict(state.items(0)) == {"b": b"1", "c": b"2"}
+
+
+def test_a_dead_letter_is_the_record_byte_for_byte_with_the_reason_beside_it() -> None:
+    letter = dead_letter(a_record(b"\x00\xff"), "no name", "people")
+    assert (letter.topic, letter.key, letter.value) == ("feeds.people.dead", b"k", b"\x00\xff")
+    assert letter.headers[0] == ("trace", b"1")
+    assert dict(letter.headers[1:]) == {
+        "dead-reason": b"no name",
+        "dead-service": b"people",
+        "dead-topic": b"feeds.people",
+        "dead-partition": b"2",
+        "dead-offset": b"7",
+    }
+
+
+def test_a_record_of_nothing_can_be_buried() -> None:
+    assert dead_letter(a_record(None, key=None), "empty", "people").value == b""
+
+
+async def test_a_record_that_cannot_be_handled_is_buried_and_the_rest_go_on() -> None:
+    def handle(record: Record) -> list[Output]:
+        if record.offset == 1:
+            raise Poison("type: unknown")
+        if record.offset == 2:
+            raise ZeroDivisionError("our own fault")
+        return [Output("out", record.key, record.value)]
+
+    outputs = await each(handle, "people")([a_record(offset=offset) for offset in range(4)])
+    assert [output.topic for output in outputs] == ["out", "feeds.people.dead", "feeds.people.dead", "out"]
+    reasons = [dict(output.headers)["dead-reason"].decode() for output in outputs if output.headers]
+    assert reasons[0] == "type: unknown"
+    assert reasons[1].startswith("fault in the service: ZeroDivisionError: our own fault (test_streaming.py:")
+
+
+def test_a_reason_names_each_field_and_never_its_value() -> None:
+    class Thing(BaseModel):
+        level: int
+        name: str
+
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 (pydantic's own error is one)
+        Thing.model_validate({"level": "secret"})
+    reason = reason_of(caught.value)
+    assert "level: " in reason
+    assert "name: Field required" in reason
+    assert "secret" not in reason
+
+
+def test_what_is_joined_by_key_has_the_same_number_of_partitions() -> None:
+    dead = {spec.name for spec in ALL_TOPICS if spec.name.endswith(".dead")}
+    assert {spec.partitions for spec in ALL_TOPICS if spec.name not in dead} == {PARTITIONS}
+    read = {spec.name for spec in ALL_TOPICS} - dead
+    assert all(dead_topic(name) in dead for name in read if not name.endswith(".parked") and name != "identities")
