@@ -71,7 +71,8 @@ def events(draw: st.DrawFn) -> list[FeedEvent]:
     """A small company's feed: hires, changes, departures, units and ties, no two with the same id."""
     staff = draw(st.lists(st.sampled_from(PEOPLE), min_size=2, max_size=4, unique=True))
     drawn = [hired(who, at=draw(days), **draw(some_fields)) for who in staff]
-    drawn += [draw(_one_more()) for _ in range(draw(st.integers(0, 6)))]
+    for kind, least, most in (("tie", 1, 3), ("changed", 1, 4), ("unit", 0, 3), ("left", 0, 1)):
+        drawn += [draw(_one_more(kind)) for _ in range(draw(st.integers(least, most)))]
     return [
         FeedEvent(id=str(number), source=one.source, type=one.type, subject="", time=one.time, data=one.data)
         for number, one in enumerate(drawn)
@@ -79,9 +80,9 @@ def events(draw: st.DrawFn) -> list[FeedEvent]:
 
 
 @st.composite
-def _one_more(draw: st.DrawFn) -> FeedEvent:
+def _one_more(draw: st.DrawFn, kind: str) -> FeedEvent:
     who, at = draw(st.sampled_from(PEOPLE)), draw(days)
-    match draw(st.sampled_from(["changed", "left", "unit", "tie"])):
+    match kind:
         case "changed":
             effective = day(draw(days)).isoformat()
             return changed(who, at=at, effective_at=effective, **draw(some_fields))

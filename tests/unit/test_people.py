@@ -231,6 +231,32 @@ def test_what_has_no_date_holds_from_when_it_was_said() -> None:
     assert end.ended_at == DAY
 
 
+def test_what_has_a_date_holds_from_then() -> None:
+    date_of = {"effective_at": day(-9).isoformat()}
+    for kind in ("employee.hired", "employee.changed", "employee.left"):
+        (change,) = changes_of(kind, {"employee_id": "E1"} | date_of)
+        assert isinstance(change, EmployeePatched | EmployeeDeparted)
+        assert (change.effective_at, change.at) == (day(-9), DAY)
+    (tie, _) = changes_of("relationship.started", a_relationship() | {"started_at": day(-9).isoformat()})
+    assert isinstance(tie, TieStarted)
+    assert tie.started_at == day(-9)
+    (end,) = changes_of("relationship.ended", a_relationship() | {"ended_at": day(-9).isoformat()})
+    assert isinstance(end, TieEnded)
+    assert end.ended_at == day(-9)
+
+
+def test_a_change_hires_nobody() -> None:
+    (change,) = changes_of("employee.changed", {"employee_id": "E1", "name": "Ann"})
+    assert isinstance(change, EmployeePatched)
+    assert not change.hired
+
+
+def test_an_empty_parent_is_none() -> None:
+    (unit,) = changes_of("unit.defined", {"unit_id": "company", "name": "All", "parent_id": ""})
+    assert isinstance(unit, UnitStated)
+    assert unit.parent_id is None
+
+
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
@@ -336,6 +362,11 @@ def test_a_unit_that_moves_alters_the_paths_below_it_alone() -> None:
     assert org.learn(a_unit("other", "company", at=1)) == frozenset(), "nothing of a path has changed"
 
 
+def test_a_unit_that_has_moved_away_is_below_its_old_parent_no_more() -> None:
+    org = an_org(a_unit("team", "dept"), a_unit("team", "other", at=1))
+    assert org.learn(a_unit("dept", "company")) == {"dept"}
+
+
 def test_an_older_statement_of_a_unit_is_no_news() -> None:
     org = an_org(a_unit("team", "dept", at=2))
     assert org.learn(a_unit("team", "old", at=1)) is None
@@ -410,6 +441,11 @@ def test_a_moment_that_was_said_is_said_again_when_it_is_no_change_any_more() ->
     assert said[day(9)].revision == 2, "the content is what it was, so is the statement"
 
 
+def test_a_moment_that_becomes_like_the_one_before_it_is_said_as_it_now_is() -> None:
+    said = profiles(told(a_hire(), a_patch(at=9, name="Anna"), a_patch(at=8, name="Anna", location="Paris")))
+    assert {at: one.profile.location for at, one in said.items()} == {day(0): "", day(8): "Paris", day(9): "Paris"}
+
+
 def test_a_level_without_a_date_is_had_since_it_holds() -> None:
     said = profiles(told(a_hire(level_since=date(2020, 1, 1)), a_patch(at=3, level=5), a_patch(at=9, level=5)))
     assert said[day(0)].profile.level_since == date(2020, 1, 1)
@@ -428,7 +464,8 @@ def test_a_late_patch_changes_all_moments_after_it_that_do_not_say_otherwise() -
 
 
 def test_of_two_patches_for_the_same_moment_the_one_said_last_holds() -> None:
-    first, second = a_patch(at=2, effective=5, level=7), a_patch(at=3, effective=5, level=8)
+    first, second = a_patch(at=9, effective=5, level=7), a_patch(at=10, effective=5, level=8)
+    assert first.id > second.id, "it is not the id that decides"
     for order in ((first, second), (second, first)):
         assert profiles(told(a_hire(), *order))[day(5)].profile.level == 8
 
@@ -497,6 +534,18 @@ def test_a_patch_from_before_the_horizon_still_holds_where_nothing_newer_says_ot
     assert {one.profile.name for at, one in now.items() if at >= person.horizon} == {"Anna"}
     assert now[person.horizon].profile.location == "city 9"
     assert isinstance(now[person.horizon], EmployeeChanged)
+
+
+def test_a_correction_at_the_horizon_is_a_change_whatever_it_was_before() -> None:
+    """What came before the horizon is forgotten, so nobody can say any more that it is a promotion."""
+    changes = [a_hire(), *(a_patch(at=number, level=number % 7) for number in range(1, history.KEPT + 10))]
+    person, said = after(*changes)
+    assert person is not None
+    assert person.horizon is not None
+    assert isinstance(profiles(said)[person.horizon], EmployeePromoted)
+    _, corrected = decide(person, OrgTree(), a_patch(at=99, effective=2, name="Anna"))
+    assert isinstance(profiles(corrected)[person.horizon], EmployeeChanged)
+    assert isinstance(profiles(corrected)[day(history.KEPT + 9)], EmployeePromoted)
 
 
 # -- names ----------------------------------------------------------------------------------------
@@ -586,6 +635,12 @@ def test_a_snapshot_shows_what_is_in_force_at_the_newest_event_about_the_person(
     assert [one.person.level for one in said] == [4]
     said = snapshots(told(a_hire(), wanted(), promoted, a_patch(at=31, location="Paris")))
     assert [one.person.level for one in said] == [4, 9]
+
+
+def test_an_older_event_that_comes_late_does_not_turn_a_snapshot_back() -> None:
+    promoted, newest, late = a_patch(at=1, effective=30, level=9), a_patch(at=31, name="Anna"), a_patch(at=2, name="An")
+    said = snapshots(told(a_hire(), wanted(), promoted, newest, late))
+    assert [(one.person.name, one.person.level) for one in said] == [("Ann", 4), ("Anna", 9)]
 
 
 def test_somebody_who_is_yet_to_join_is_shown_as_they_will_begin() -> None:
@@ -692,6 +747,15 @@ def test_the_manager_is_introduced_for_as_long_as_they_are_the_manager() -> None
     assert [[one.person_id for one in each.person.introductions] for each in said] == [[], ["M1"], []]
 
 
+def test_a_manager_who_was_is_forgotten_as_a_contact_unless_they_are_tied() -> None:
+    replaced = (a_hire(manager_id="M1"), a_contact("M1", 9), a_patch(at=3, manager_id="M2"))
+    person, _ = after(*replaced)
+    assert person is not None
+    assert person.contacts == ()
+    (*_, last) = snapshots(told(wanted(), a_tie(to=EmployeeId("M1")), *replaced))
+    assert [one.person_id for one in last.person.introductions] == ["M1"]
+
+
 def test_an_older_description_of_a_contact_says_nothing() -> None:
     tie = a_tie(to=EmployeeId("C1"))
     said = snapshots(told(a_hire(), wanted(), tie, a_contact("C1", 9, revision=4), a_contact("C1", 3, revision=2)))
@@ -703,6 +767,13 @@ def test_contacts_are_bounded_to_the_most_senior() -> None:
     person, _ = after(a_hire(), *random.Random(1).sample(contacts, len(contacts)))
     assert person is not None
     assert [contact.level for contact in person.contacts] == list(range(who_is_introduced.KEPT + 4, 4, -1))
+
+
+def test_of_too_many_contacts_those_who_leave_are_let_go_first() -> None:
+    contacts = [a_contact(f"C{number}", 5) for number in range(who_is_introduced.KEPT)]
+    person, _ = after(a_hire(), a_contact("gone", 30, leaving=True), *contacts)
+    assert person is not None
+    assert [contact.employee_id for contact in person.contacts] == [one.contact_id for one in contacts]
 
 
 # -- the same again, and the state ----------------------------------------------------------------
@@ -782,17 +853,34 @@ def test_a_unit_restates_those_who_sit_below_it_and_nobody_else() -> None:
     assert [one.profile.unit_path for one in said if isinstance(one, EmployeeJoined)] == [("company", "dept", "team")]
 
 
-def test_a_partition_that_was_elsewhere_meanwhile_is_seen_as_it_came_back() -> None:
+@pytest.mark.parametrize(
+    ("meanwhile", "then", "path"),
+    [
+        (a_hire(BEA), a_unit("team", "dept"), ("dept", "team")),
+        (a_unit("team", "dept"), a_unit("dept", "company"), ("company", "dept", "team")),
+    ],
+    ids=["a person", "a unit"],
+)
+def test_a_partition_that_was_elsewhere_meanwhile_is_seen_as_it_came_back(
+    meanwhile: Change, then: Change, path: tuple[str, ...]
+) -> None:
     people, units = a_state("people"), a_state("units")
     here, elsewhere = ChangeHandler(people, units), ChangeHandler(people, units)
     here(a_record(a_hire(ANN)))
-    elsewhere(a_record(a_hire(BEA)))
-    elsewhere(a_record(a_unit("team", "dept")))
-    said = career(here(a_record(a_unit("dept", "company"))))
-    assert {(one.employee_id, one.profile.unit_path) for one in said if isinstance(one, EmployeeJoined)} == {
-        (ANN, ("company", "dept", "team")),
-        (BEA, ("company", "dept", "team")),
-    }
+    elsewhere(a_record(meanwhile))
+    said = career(here(a_record(then)))
+    assert {one.profile.unit_path for one in said if isinstance(one, EmployeeJoined)} == {path}
+    assert {one.employee_id for one in said} == ({ANN, BEA} if meanwhile.type == "employee.patched" else {ANN})
+
+
+@pytest.mark.parametrize("patches", [1, history.KEPT + 1], ids=["in a patch", "folded away"])
+def test_a_process_that_takes_over_knows_where_people_were(patches: int) -> None:
+    people, units = a_state("people"), a_state("units")
+    before = ChangeHandler(people, units)
+    for change in (a_hire(ANN), *(a_patch(ANN, at=number, location=f"city {number}") for number in range(1, patches))):
+        before(a_record(change))
+    before(a_record(a_patch(ANN, at=90, location="Rome")))
+    assert career(ChangeHandler(people, units)(a_record(a_unit("team", "dept"))))
 
 
 def test_partitions_do_not_see_each_other() -> None:
