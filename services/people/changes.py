@@ -14,7 +14,6 @@ from pydantic import Field, TypeAdapter
 
 from shared.contracts.base import Contract, EventTime, Level, Name, PersonRef
 from shared.contracts.career import RelationshipKind, Stamp
-from shared.contracts.feeds import Timezone
 from shared.contracts.ids import EmployeeId, EventId, RelationshipId, UnitId
 
 
@@ -49,7 +48,7 @@ class EmployeePatched(_PersonChange):
     unit_id: UnitId | None = None
     manager_id: EmployeeId | None = Field(None, description="an empty one says that there is no manager")
     location: str | None = None
-    timezone: Timezone | None = None
+    timezone: str | None = Field(None, description="as the feed's shape has checked it")
 
 
 class EmployeeDeparted(_PersonChange):
