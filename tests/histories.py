@@ -51,7 +51,7 @@ def a_history(rng: Random, *, most: int = 40) -> list[CareerEvent]:
     """Return events in the order in which they reach the log: first what makes a prompt likely, then anything."""
     events = list(_likely(rng))
     events += [_any_event(rng) for _ in range(rng.randint(0, most))]
-    if rng.random() < 0.7:
+    if rng.random() < 0.4:
         rng.shuffle(events)
     # Ids must hang on the history alone, or it could not be made again in another process.
     numbers = rng.sample(range(len(events)), len(events))
@@ -86,11 +86,15 @@ def _likely(rng: Random) -> Iterator[CareerEvent]:
             yield a_relationship(employee_id=employee, relationship_id="R1", **_said(rng))
         if rng.random() < 0.85:
             yield a_tied_person("S1", employee_id=employee, **_revised(rng))
+        for _ in range(rng.randrange(7)):
+            yield an_achievement(employee_id=employee, **_achievement(rng), **_said(rng))
+        if rng.random() < 0.4:
+            yield a_relationship(employee_id=employee, relationship_id="R2", **_tie(rng), **_said(rng))
+            yield a_tied_person("T1", employee_id=employee, **_person(rng), **_revised(rng))
     for cycle in CYCLES:
-        if rng.random() < 0.8:
+        if rng.random() < 0.85:
             yield a_cycle(**_cycle(rng, cycle))
-    for _ in range(3):
-        yield a_tick(rng.choice(MOMENTS[4:]), **_said(rng))
+    yield a_tick(rng.choice(MOMENTS[4:10]), **_said(rng))
 
 
 def _any_event(rng: Random) -> CareerEvent:
@@ -99,16 +103,9 @@ def _any_event(rng: Random) -> CareerEvent:
     answer: dict[str, Any] = common | {"sponsor_id": person}
     tie: dict[str, Any] = common | {
         "relationship_id": rng.choice(("R1", "R2", "R3")),
-        "kind": rng.choice(("sponsor", "sponsor", "sponsor", "mentor", "worked_with")),
-        "other_id": person,
+        **_tie(rng),
     }
-    done: dict[str, Any] = {
-        "achievement_id": f"A{rng.randrange(9)}",
-        "occurred_on": date(2025, 2, 20) + timedelta(days=rng.choice((0, 8, 9, 10, 100, 200, 300, 372, 373, 374, 380))),
-        "impact": rng.randrange(4),
-        "competencies": tuple(rng.sample(_COMPETENCIES, rng.randrange(3))),
-        "witnesses": tuple(f"hris:{who}" for who in rng.sample(PEOPLE, rng.randrange(3))),
-    }
+    done = _achievement(rng)
     word = f"N{rng.randrange(4)}"
     match rng.randrange(22):
         case 0:
@@ -127,9 +124,7 @@ def _any_event(rng: Random) -> CareerEvent:
             return a_tied_person(
                 person,
                 employee_id=employee,
-                level=rng.randint(5, 9),
-                left_at=_moment(rng) if rng.random() < 0.3 else None,
-                introductions=(an_introduction(f"X{rng.randrange(3)}"), an_introduction("M1"), an_introduction("S2")),
+                **_person(rng),
                 **_revised(rng),
             )
         case 9 | 10 | 11:
@@ -155,7 +150,7 @@ def _any_event(rng: Random) -> CareerEvent:
                 return a_cancellation(cycle_id=cycle, **_said(rng))
             return a_closing(cycle_id=cycle, closed_at=_moment(rng), **_said(rng))
         case _:
-            return a_tick(_moment(rng), **_said(rng))
+            return a_tick(rng.choice(MOMENTS[6:17]), **_said(rng))
 
 
 def _moment(rng: Random) -> datetime:
@@ -173,6 +168,31 @@ def _revised(rng: Random) -> dict[str, Any]:
 _revisions = count(1)
 
 
+def _tie(rng: Random) -> dict[str, Any]:
+    kind = rng.choice(("sponsor", "sponsor", "mentor", "worked_with"))
+    return {"kind": kind, "other_id": rng.choice(PEOPLE)}
+
+
+def _person(rng: Random) -> dict[str, Any]:
+    return {
+        "level": rng.randint(5, 9),
+        "left_at": _moment(rng) if rng.random() < 0.3 else None,
+        "introductions": (an_introduction(f"X{rng.randrange(3)}"), an_introduction("M1"), an_introduction("S2")),
+    }
+
+
+def _achievement(rng: Random) -> dict[str, Any]:
+    days = (0, 8, 9, 10, 100, 200, 300, 372, 373, 374, 380)  # from before the window's first day to after its last
+    return {
+        "achievement_id": f"A{rng.randrange(9)}",
+        "title": f"Title {rng.randrange(100)}",
+        "occurred_on": date(2025, 2, 20) + timedelta(days=rng.choice(days)),
+        "impact": rng.randrange(4),
+        "competencies": tuple(rng.sample(_COMPETENCIES, rng.randrange(3))),
+        "witnesses": tuple(f"hris:{who}" for who in rng.sample(PEOPLE, rng.randrange(3))),
+    }
+
+
 def _profile(rng: Random) -> dict[str, Any]:
     return {
         "effective_at": _moment(rng),
@@ -184,7 +204,7 @@ def _profile(rng: Random) -> dict[str, Any]:
 
 
 def _cycle(rng: Random, cycle_id: str) -> dict[str, Any]:
-    opens, closes = sorted(rng.sample(range(len(MOMENTS)), 2))
+    opens, closes = rng.randrange(2, 12), rng.randrange(12, len(MOMENTS))
     return {
         "cycle_id": cycle_id,
         "unit_ids": rng.choice(((), (), ("eng",), ("pay", "ops"))),

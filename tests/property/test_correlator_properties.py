@@ -67,7 +67,7 @@ from tests.career import Log
 from tests.histories import a_history, an_interleaving
 
 quick = settings(
-    max_examples=60,
+    max_examples=45,
     deadline=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
