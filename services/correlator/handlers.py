@@ -42,6 +42,8 @@ class Correlator:
         self._policy = policy
         self._service = service
         self._due: dict[int, _DueIndex] = {}
+        self._moved: dict[int, Calendar] = {}
+        """Calendars that have changed in the run in hand."""
 
     def forget(self) -> None:
         """Drop what is held about partitions; it is read from the state again when needed."""
@@ -56,6 +58,11 @@ class Correlator:
                     outputs.append(output)  # noqa: PERF401 (what was said before a fault has been noted in the state)
             except Exception as exc:  # one record can't be dealt with; the log goes on
                 outputs.append(buried(record, exc, self._service))
+        # Last, for a crash may leave only the beginning of a run's changes in the changelog: a calendar ahead of the
+        # employees would make the repeated tick or cycle no news, and nobody would be visited because of it.
+        for partition, calendar in self._moved.items():
+            self._state.put(partition, _CALENDAR, encode_calendar(calendar))
+        self._moved.clear()
         return outputs
 
     async def _handle(self, record: Record) -> AsyncIterator[Output]:
@@ -78,7 +85,7 @@ class Correlator:
     async def _for_everybody(self, partition: int, event: EverybodysEvent) -> AsyncIterator[Output]:
         before = self._calendar(partition)
         after = tell(before, event)
-        self._state.put(partition, _CALENDAR, encode_calendar(after))
+        self._moved[partition] = after
         if after.now is not None:
             metrics.CLOCK.labels(str(partition)).set(after.now.timestamp())
         if concerns_everybody(before, after):
@@ -123,6 +130,8 @@ class Correlator:
         return EmployeeState(employee_id) if stored is None else decode_employee(stored)
 
     def _calendar(self, partition: int) -> Calendar:
+        if partition in self._moved:
+            return self._moved[partition]
         stored = self._state.get(partition, _CALENDAR)
         return Calendar() if stored is None else decode_calendar(stored)
 

@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from random import Random
 from types import SimpleNamespace
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import Field, TypeAdapter
 
 from deploy.broker import PROJECT
 from services.correlator.handlers import Correlator
@@ -131,14 +132,10 @@ def test_the_service_says_what_the_rules_say_in_runs_of_any_length_and_after_any
 def through_the_service(rng: Random, events: Sequence[CareerEvent]) -> list[bytes]:
     """Feed the events to the real handler, in runs; between runs it may be started anew on what it has stored."""
     stored: dict[bytes, bytes] = {}
-    table = SimpleNamespace(data=SimpleNamespace(data=stored), changelog_topic_name="changelog", name="test")
-    state = KeyedState(table)
+    state = state_of(stored)
     correlator = Correlator(state, Policy(), "correlator")
     outputs: list[bytes] = []
-    records = [
-        Record("career-events", 1, offset, None, write_contract(event), (), utc(2026, 1, 1))
-        for offset, event in enumerate(events)
-    ]
+    records = a_partition_of(events)
     while records:
         length = rng.randint(1, 8)
         run, records = records[:length], records[length:]
@@ -155,6 +152,65 @@ def through_the_service(rng: Random, events: Sequence[CareerEvent]) -> list[byte
             correlator = Correlator(state, Policy(), "correlator")
     return outputs
 
+
+@quick
+@given(rngs)
+def test_a_crash_between_any_two_acknowledgements_loses_nothing_and_says_no_id_in_two_ways(rng: Random) -> None:
+    events = a_history(rng)
+    service = Log()
+    said_before: dict[str, Output] = {}
+    for value in through_crashes(rng, events):
+        output = _output.validate_json(value)
+        if output.id in said_before:
+            assert said_before[output.id] == output
+            continue
+        said_before[output.id] = output
+        service.outputs.append(output)
+    assert_versions_follow(service.outputs)
+    assert service.what_stands() == Log(*events).what_stands()
+
+
+def through_crashes(rng: Random, events: Sequence[CareerEvent]) -> list[bytes]:
+    """Feed the events in runs, as the base does it: outputs, changelog, offsets; and crash between any two of them."""
+    changelog: dict[bytes, bytes] = {}
+    outputs: list[bytes] = []
+    records = a_partition_of(events)
+    while records:
+        stored = dict(changelog)
+        state = state_of(stored)
+        correlator = Correlator(state, Policy(), "correlator")
+        while records:
+            run = records[: rng.randint(1, 8)]
+            values = [output.value or b"" for output in asyncio.run(correlator.handle(run))]
+            changes = state.changes()
+            crashes = rng.random() < 0.5
+            answered = not crashes or rng.random() < 0.7
+            outputs.extend(values if answered else values[: rng.randint(0, len(values))])
+            kept = len(changes) if not crashes else rng.randint(0, len(changes)) if answered else 0
+            for change in changes[:kept]:
+                assert change.key is not None
+                assert change.value is not None
+                changelog[change.key] = change.value
+            if crashes:
+                break
+            state.settle()
+            records = records[len(run) :]
+    return outputs
+
+
+def a_partition_of(events: Sequence[CareerEvent]) -> list[Record]:
+    return [
+        Record("career-events", 1, offset, None, write_contract(event), (), utc(2026, 1, 1))
+        for offset, event in enumerate(events)
+    ]
+
+
+def state_of(stored: dict[bytes, bytes]) -> KeyedState:
+    table = SimpleNamespace(data=SimpleNamespace(data=stored), changelog_topic_name="changelog", name="test")
+    return KeyedState(table)
+
+
+_output: TypeAdapter[Output] = TypeAdapter(Annotated[Output, Field(discriminator="type")])
 
 HISTORIES = 25
 
@@ -190,10 +246,14 @@ def test_processes_that_hash_differently_say_the_same_bytes() -> None:
 @quick
 @given(rngs)
 def test_versions_count_by_one_and_each_statement_follows_from_the_one_before(rng: Random) -> None:
+    assert_versions_follow(Log(*a_history(rng)).outputs)
+
+
+def assert_versions_follow(outputs: Iterable[Output]) -> None:
     versions: Counter[str] = Counter()
     status: dict[str, str] = {}
     ids: set[str] = set()
-    for output in Log(*a_history(rng)).outputs:
+    for output in outputs:
         thing = str(output.gap_id if isinstance(output, GapOpened | GapUpdated | GapClosed) else output.prompt_id)
         versions[thing] += 1
         assert output.version == versions[thing]

@@ -160,6 +160,17 @@ async def test_what_does_not_change_an_employee_is_not_written() -> None:
     assert service.state.changes() == []
 
 
+async def test_the_calendar_is_the_last_that_a_run_changes_so_that_a_crash_never_leaves_it_ahead() -> None:
+    service = Service()
+    records = [a_tick(), a_cycle(), *five_employees(), a_tick(CLOSES)]
+    await service.correlator.handle(
+        [Record("career-events", 1, n, b"key", write_contract(e), (), IN_CYCLE) for n, e in enumerate(records)]
+    )
+    keys = [change.key for change in service.state.changes()]
+    assert keys[-1] == b"1/calendar"
+    assert len(keys) == 6
+
+
 def _failing_for(employee_id: str) -> Callable[[EmployeeState, Calendar, EventId, Policy], Decision]:
     def fail(employee: EmployeeState, calendar: Calendar, because_of: EventId, policy: Policy) -> Decision:
         if employee.employee_id == employee_id:
