@@ -147,7 +147,12 @@ def _as_exported(metric: MetricWrapperBase) -> Exported:
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines: list[Any] = [head, tuple("---" for _ in head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """Return `text` such that Markdown neither ends the cell with it nor takes it for HTML."""
+    return text.replace("|", "\\|").replace("<", "&lt;")
 
 
 def main(arguments: list[str] | None = None) -> int:
