@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import datetime
 from heapq import heappop, heappush
 
+import msgspec
+
 from services.correlator import metrics
 from services.correlator.facts import tell
 from services.correlator.policy import Policy
@@ -71,18 +73,20 @@ class Correlator:
         event = read_career_event(record.value)
         metrics.EVENTS.labels(event.type).inc()
         if event.employee_id is None:
-            async for output in self._for_everybody(record.partition, event):
+            async for output in self._for_everybody(record, event):
                 yield output
         else:
-            for output in self._for_one(record.partition, event):
+            for output in self._for_one(record, event):
                 yield output
 
-    def _for_one(self, partition: int, event: EmployeeEvent) -> Iterator[Output]:
-        employee = self._employee(partition, event.employee_id)
-        decision = decide(employee, self._calendar(partition), event, self._policy)
-        yield from self._take(partition, employee, decision)
+    def _for_one(self, record: Record, event: EmployeeEvent) -> Iterator[Output]:
+        employee = self._employee(record.partition, event.employee_id)
+        if record.offset > employee.changed_by:
+            decision = decide(employee, self._calendar(record.partition), event, self._policy)
+            yield from self._take(record, employee, decision)
 
-    async def _for_everybody(self, partition: int, event: EverybodysEvent) -> AsyncIterator[Output]:
+    async def _for_everybody(self, record: Record, event: EverybodysEvent) -> AsyncIterator[Output]:
+        partition = record.partition
         before = self._calendar(partition)
         after = tell(before, event)
         self._moved[partition] = after
@@ -90,37 +94,38 @@ class Correlator:
             metrics.CLOCK.labels(str(partition)).set(after.now.timestamp())
         if concerns_everybody(before, after):
             with metrics.VISIT_SECONDS.time():
-                async for output in self._visit(partition, self._all(partition), after, event, cause="all"):
+                async for output in self._visit(record, self._all(partition), after, event, cause="all"):
                     yield output
         elif after.now is not None and after.now != before.now:
             due = [self._employee(partition, key) for key in self._dues(partition).until(after.now)]
-            async for output in self._visit(partition, iter(due), after, event, cause="due"):
+            async for output in self._visit(record, iter(due), after, event, cause="due"):
                 yield output
 
     async def _visit(
-        self, partition: int, employees: Iterator[EmployeeState], calendar: Calendar, event: CareerEvent, *, cause: str
+        self, record: Record, employees: Iterator[EmployeeState], calendar: Calendar, event: CareerEvent, *, cause: str
     ) -> AsyncIterator[Output]:
         fault: Exception | None = None
-        for number, employee in enumerate(employees, start=1):
+        for number, employee in enumerate((e for e in employees if record.offset > e.changed_by), start=1):
             metrics.VISITED.labels(cause).inc()
             try:
                 decision = reconsider(employee, calendar, EventId(event.id), self._policy)
             except Exception as exc:  # the event concerns the others too: they are not to wait for this one
                 fault = fault or exc
             else:
-                for output in self._take(partition, employee, decision):
+                for output in self._take(record, employee, decision):
                     yield output
             if number % _SLICE == 0:
                 await asyncio.sleep(0)
         if fault is not None:
             raise fault
 
-    def _take(self, partition: int, before: EmployeeState, decision: Decision) -> Iterator[Output]:
+    def _take(self, record: Record, before: EmployeeState, decision: Decision) -> Iterator[Output]:
         after = decision.employee
         if after != before:
-            self._state.put(partition, _EMPLOYEE + after.employee_id, encode_employee(after))
+            changed = msgspec.structs.replace(after, changed_by=record.offset)
+            self._state.put(record.partition, _EMPLOYEE + after.employee_id, encode_employee(changed))
             if after.due_at is not None and after.due_at != before.due_at:
-                self._dues(partition).add(after.due_at, after.employee_id)
+                self._dues(record.partition).add(after.due_at, after.employee_id)
         for said in decision.outputs:
             metrics.OUTPUTS.labels(said.type).inc()
             yield _output(said)

@@ -125,6 +125,9 @@ class EmployeeState(msgspec.Struct, frozen=True):
     gaps: dict[str, StandingGap] = {}
     due_at: datetime | None = None
     """When the mere passing of time changes something for them next; None when nothing is known to."""
+    changed_by: int = -1
+    """Offset of the record that last changed something here, in their partition of `career-events`. When a record up to
+    it is read again after a crash, it is passed over: its effect is in here, and the calendar may be behind it."""
 
 
 class CycleDefinition(msgspec.Struct, frozen=True):

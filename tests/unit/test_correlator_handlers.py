@@ -171,6 +171,22 @@ async def test_the_calendar_is_the_last_that_a_run_changes_so_that_a_crash_never
     assert len(keys) == 6
 
 
+async def test_an_employee_whose_state_outlived_a_crash_is_not_judged_by_a_calendar_that_did_not() -> None:
+    service = Service()
+    await service.take(an_employee_joined())
+    run = [
+        Record("career-events", 1, 10 + n, b"key", write_contract(event), (), IN_CYCLE)
+        for n, event in enumerate([a_cycle(), a_tick(), a_tick(CLOSES), a_cycle(cycle_id="next", opens_at=CLOSES)])
+    ]
+    first = await service.correlator.handle(run)
+    assert len(first) == 2
+    kept = {change.key: change.value for change in service.state.changes()[:-1]}
+    assert list(kept) == [b"1/employee/E1"]
+    service = Service()
+    service.stored.update({key: value for key, value in kept.items() if key is not None and value is not None})
+    assert await service.correlator.handle(run) == []
+
+
 def _failing_for(employee_id: str) -> Callable[[EmployeeState, Calendar, EventId, Policy], Decision]:
     def fail(employee: EmployeeState, calendar: Calendar, because_of: EventId, policy: Policy) -> Decision:
         if employee.employee_id == employee_id:

@@ -722,6 +722,14 @@ def test_an_endorsement_before_its_cycle_opens_fulfils_it_at_the_opening() -> No
     assert kinds(log.feed(a_tick(OPENS))) == ["prompt.fulfilled"]
 
 
+def test_who_speaks_before_the_opening_must_be_the_sponsor_at_the_opening() -> None:
+    early = an_endorsement(given_at=utc(2026, 2, 1))
+    not_yet = a_relationship(started_at=utc(2026, 2, 10))
+    assert isinstance(a_company(early, not_yet).prompt(), PromptFulfilled)
+    no_more = a_relationship_ended(ended_at=utc(2026, 2, 10))
+    assert a_company(early, no_more).prompt() is None
+
+
 def test_a_general_endorsement_counts_from_the_opening_on() -> None:
     assert kinds(a_company().feed(an_endorsement(cycle_id=None, given_at=OPENS))) == ["prompt.fulfilled"]
 
