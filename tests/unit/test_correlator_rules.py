@@ -135,6 +135,12 @@ def test_since_when_counts_from_the_relationship_that_holds_now() -> None:
     assert "since January 2025" in asked(log.prompt()).body.why
 
 
+def test_since_when_is_each_sponsors_own() -> None:
+    log = a_company(a_relationship(other_id="S2", started_at=utc(2023, 7, 1)), a_tied_person("S2"))
+    assert "since January 2025" in asked(log.prompt("S1")).body.why
+    assert "since July 2023" in asked(log.prompt("S2")).body.why
+
+
 def test_each_sponsor_of_an_employee_is_asked() -> None:
     log = a_company(a_relationship(other_id="S2"), a_tied_person("S2", timezone="Asia/Tokyo"))
     assert log.stands("S1")
@@ -290,6 +296,12 @@ def test_a_cycle_is_forgotten_two_years_after_its_end_and_a_repetition_says_noth
     assert log.calendar.cycles == {}
     assert log.employees["E1"].prompts == {}
     assert log.feed(opening, a_cancellation(), a_closing(), an_endorsement("N9")) == []
+
+
+def test_an_amendment_that_puts_the_end_years_back_takes_prompts_back() -> None:
+    log = a_company()
+    log.feed(an_amendment(opens_at=utc(2020, 3, 1), closes_at=utc(2020, 3, 31)))
+    assert withdrawn_because(log.prompt()) == "cycle_closed"
 
 
 @pytest.mark.parametrize("ending", [a_closing(closed_at=utc(2026, 3, 1)), a_cancellation(at=utc(2026, 3, 1))])
@@ -572,10 +584,17 @@ def test_of_two_starts_the_one_said_last_holds() -> None:
 
 
 def test_of_two_ends_the_one_said_last_holds() -> None:
-    log = a_company(
-        a_relationship_ended(ended_at=utc(2026, 3, 25), at=LATER), a_relationship_ended(ended_at=utc(2026, 3, 5))
-    )
+    sooner, later = utc(2026, 3, 5), utc(2026, 3, 25)
+    log = a_company(a_relationship_ended(ended_at=sooner, at=LATER), a_relationship_ended(ended_at=later))
+    assert not log.stands()
+    log = a_company(a_relationship_ended(ended_at=later, at=LATER), a_relationship_ended(ended_at=sooner))
     assert log.stands()
+
+
+def test_a_relationship_that_ended_when_it_started_never_held() -> None:
+    log = Log(an_employee_joined(), a_tied_person(), a_cycle(), a_tick())
+    log.feed(a_relationship(started_at=utc(2026, 3, 5)), a_relationship_ended(ended_at=utc(2026, 3, 5)))
+    assert log.prompt() is None
 
 
 def test_a_relationship_corrected_to_another_sponsor_is_that_sponsors() -> None:
@@ -770,6 +789,16 @@ def test_an_endorsement_by_somebody_who_was_no_sponsor_then_fulfils_nothing() ->
     assert log.stands()
 
 
+def test_an_endorsement_by_somebody_who_became_a_sponsor_after_the_opening_counts() -> None:
+    log = Log(an_employee_joined(), a_tied_person(), a_relationship(started_at=utc(2026, 3, 5)), a_cycle(), a_tick())
+    assert kinds(log.feed(an_endorsement())) == ["prompt.fulfilled"]
+
+
+def test_an_endorsement_for_somebody_who_had_left_fulfils_nothing() -> None:
+    log = a_company(an_employee_left(effective_at=utc(2026, 3, 5)))
+    assert log.feed(an_endorsement(given_at=utc(2026, 3, 6))) == []
+
+
 def test_an_endorsement_for_somebody_out_of_scope_then_fulfils_nothing() -> None:
     log = a_company(an_employee_promoted(level=4, effective_at=utc(2024, 2, 1)))
     assert log.feed(an_endorsement()) == []
@@ -811,8 +840,9 @@ def test_an_older_withdrawal_does_not_undo_a_newer_endorsement() -> None:
 
 
 def test_of_two_withdrawals_the_later_counts() -> None:
-    log = a_company(an_endorsement_withdrawn(at=LATER), an_endorsement(), an_endorsement_withdrawn(at=LONG_AGO))
-    assert log.stands()
+    newer, older = an_endorsement_withdrawn(at=LATER), an_endorsement_withdrawn(at=LONG_AGO)
+    assert a_company(newer, an_endorsement(), older).stands()
+    assert a_company(older, an_endorsement(), newer).stands()
 
 
 def test_an_endorsement_restated_holds_as_last_stated() -> None:
@@ -836,6 +866,13 @@ def test_an_endorsement_that_amends_its_sponsor_counts_for_the_one_last_stated()
     log = a_company(
         a_relationship(other_id="S2"), a_tied_person("S2"), an_endorsement(), an_endorsement(sponsor_id="S2")
     )
+    assert isinstance(log.prompt("S2"), PromptFulfilled)
+    assert log.stands("S1")
+
+
+def test_an_older_statement_of_an_endorsement_does_not_give_it_back_to_its_first_sponsor() -> None:
+    second_sponsor = [a_relationship(other_id="S2"), a_tied_person("S2")]
+    log = a_company(*second_sponsor, an_endorsement(sponsor_id="S2", at=LATER), an_endorsement())
     assert isinstance(log.prompt("S2"), PromptFulfilled)
     assert log.stands("S1")
 
@@ -1087,6 +1124,18 @@ def test_the_oldest_profile_kept_stands_for_those_forgotten() -> None:
     shuffled = random.Random(7).sample(profiles, len(profiles))
     log = Log(*shuffled, a_relationship(), a_tied_person(), a_cycle(), a_tick(OPENS))
     assert len(log.employees["E1"].profiles) == 16
+    assert log.stands()
+
+
+def test_the_newest_profiles_are_kept() -> None:
+    profiles = [an_employee_joined(effective_at=days_after(utc(2025, 1, 1), n), level=5 + n // 19) for n in range(20)]
+    assert Log(*profiles, a_relationship(), a_tied_person(), a_cycle(levels=(6,)), a_tick()).stands()
+
+
+def test_a_correction_of_a_profile_that_is_kept_does_not_undo_that_others_are_forgotten() -> None:
+    profiles = [an_employee_joined(effective_at=days_after(IN_CYCLE, n)) for n in range(17)]
+    correction = an_employee_changed(effective_at=days_after(IN_CYCLE, 10), name="Corrected")
+    log = Log(*profiles, correction, a_relationship(), a_tied_person(), a_cycle(), a_tick(OPENS))
     assert log.stands()
 
 

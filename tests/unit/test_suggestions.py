@@ -84,6 +84,13 @@ def test_at_most_three_are_suggested() -> None:
     assert names(log) == ["T0", "T1", "T2"]
 
 
+def test_the_order_in_which_mentors_came_does_not_matter() -> None:
+    mentors = [a_mentor(f"T{n}", introductions=(an_introduction(f"X{n}"),)) for n in range(2)]
+    one_way = a_gap(*mentors[0], *mentors[1])
+    assert one_way.suggested() == a_gap(*mentors[1], *mentors[0]).suggested()
+    assert names(one_way) == ["T0", "T1", "X0"]
+
+
 def test_how_many_are_suggested_is_the_companys_to_say() -> None:
     mentors = [event for n in range(5) for event in a_mentor(f"T{n}")]
     assert names(a_gap(*mentors, policy=Policy(suggestions=4))) == ["T0", "T1", "T2", "T3"]
