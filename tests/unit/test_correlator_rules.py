@@ -258,6 +258,11 @@ def test_a_cancellation_repeated_by_an_older_one_stands() -> None:
     assert not log.stands()
 
 
+def test_a_closing_does_not_undo_a_cancellation_nor_the_other_way_round() -> None:
+    assert not isinstance(a_company(an_endorsement(), a_cancellation(), a_closing()).prompt(), PromptFulfilled)
+    assert not a_company(a_closing(at=LATER), a_cancellation(), an_amendment()).stands()
+
+
 def test_an_amended_title_and_end_are_shown() -> None:
     log = a_company()
     end = days_after(CLOSES, 5)
@@ -593,7 +598,7 @@ def test_of_two_ends_the_one_said_last_holds() -> None:
 
 def test_a_relationship_that_ended_when_it_started_never_held() -> None:
     log = Log(an_employee_joined(), a_tied_person(), a_cycle(), a_tick())
-    log.feed(a_relationship(started_at=utc(2026, 3, 5)), a_relationship_ended(ended_at=utc(2026, 3, 5)))
+    log.feed(a_relationship_ended(ended_at=utc(2026, 3, 5)), a_relationship(started_at=utc(2026, 3, 5)))
     assert log.prompt() is None
 
 
@@ -871,8 +876,8 @@ def test_an_endorsement_that_amends_its_sponsor_counts_for_the_one_last_stated()
 
 
 def test_an_older_statement_of_an_endorsement_does_not_give_it_back_to_its_first_sponsor() -> None:
-    second_sponsor = [a_relationship(other_id="S2"), a_tied_person("S2")]
-    log = a_company(*second_sponsor, an_endorsement(sponsor_id="S2", at=LATER), an_endorsement())
+    log = a_company(a_relationship(other_id="S2"), a_tied_person("S2"))
+    log.feed(an_endorsement(sponsor_id="S2", at=LATER), an_endorsement())
     assert isinstance(log.prompt("S2"), PromptFulfilled)
     assert log.stands("S1")
 

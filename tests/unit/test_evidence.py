@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from itertools import permutations
 
 import pytest
@@ -77,6 +77,15 @@ def test_a_piece_that_shows_two_of_them_goes_before_one_that_shows_one() -> None
         an_achievement("b-both", competencies=("delivery", "leadership")),
     )
     assert log.shown() == ["b-both", "a-one"]
+
+
+def test_a_third_match_counts_as_well() -> None:
+    log = without_the_first(
+        an_amendment(competencies=("a", "b", "c", "d")),
+        an_achievement("a-two", competencies=("a", "b")),
+        an_achievement("b-three", competencies=("b", "c", "d")),
+    )
+    assert log.shown() == ["b-three", "a-two"]
 
 
 def test_a_match_outweighs_the_greatest_impact_without_one() -> None:
@@ -295,6 +304,12 @@ def test_not_every_endorsement_is_evidence(given: dict[str, object], why_not: st
 def test_an_endorsement_after_the_window_and_before_the_opening_is_no_evidence() -> None:
     log = a_company(an_amendment(evidence_to=date(2026, 1, 31)), earlier())
     assert "N9" not in log.shown()
+
+
+@pytest.mark.parametrize(("given_at", "counts"), [(utc(2026, 2, 28, 23, 59), True), (utc(2026, 3, 1), False)])
+def test_an_endorsement_is_evidence_only_if_it_was_given_before_the_opening(given_at: datetime, counts: bool) -> None:
+    log = a_company(an_amendment(evidence_to=date(2026, 3, 31)), earlier(given_at=given_at))
+    assert ("N9" in log.shown()) is counts
 
 
 def test_an_endorsement_counts_on_the_first_day_of_the_window() -> None:
