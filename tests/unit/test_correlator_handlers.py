@@ -143,6 +143,21 @@ async def test_who_is_due_is_known_again_after_a_restart_and_when_partitions_hav
         assert gaps_of(await service.take(a_tick(days_after(IN_CYCLE, 5)))) == ["E1"]
 
 
+async def test_what_another_process_did_while_it_held_the_partition_is_known() -> None:
+    service, other = Service(), Service()
+    start = days_after(IN_CYCLE, 5)
+    await service.take(an_employee_joined(), a_relationship(), a_tied_person(), a_cycle(), a_tick())
+    await service.take(a_tick(days_after(IN_CYCLE, 1)))
+    other.stored.update(service.stored)
+    other.offset = service.offset
+    await other.take(a_relationship_ended(ended_at=start))
+    service.stored.update(other.stored)
+    service.correlator.forget()
+    service.offset = other.offset
+    outputs = await service.take(a_tick(start))
+    assert [o.topic for o in outputs] == ["prompts", "gaps"]
+
+
 @pytest.mark.parametrize("poison", [b"", b"{", b'{"type": "employee.joined"}', b'{"type": "no.such"}', b"\xff", None])
 async def test_what_is_no_career_event_is_buried_and_the_run_goes_on(poison: bytes | None) -> None:
     outputs = await Service().take(an_employee_joined(), poison, a_cycle(), a_tick())

@@ -17,6 +17,7 @@ from tests.career import (
     a_relationship,
     a_relationship_ended,
     a_retraction,
+    a_snooze,
     a_tick,
     a_tied_person,
     an_achievement,
@@ -145,6 +146,10 @@ def test_whoever_declined_in_another_cycle_may_be_suggested() -> None:
     assert names(a_gap(*a_mentor("T1"), a_refusal(sponsor_id="T1", cycle_id="autumn"))) == ["T1"]
 
 
+def test_whoever_snoozed_may_be_suggested() -> None:
+    assert names(a_gap(*a_mentor("T1"), a_snooze(sponsor_id="T1"))) == ["T1"]
+
+
 def test_a_sponsor_who_declined_is_not_suggested_as_a_mentor_or_witness() -> None:
     log = a_gap(
         a_relationship(other_id="W1"), *a_mentor("W1"), *a_team_mate("W1"), a_refusal(sponsor_id="W1"), *a_mentor("T1")
@@ -200,6 +205,11 @@ def test_a_team_mate_who_saw_nothing_is_not_suggested() -> None:
 
 def test_a_team_mate_of_whom_only_the_end_is_known_is_not_suggested() -> None:
     log = a_gap(a_relationship_ended(kind="worked_with", other_id="W1"), a_tied_person("W1"))
+    assert names(log) == []
+
+
+def test_a_sponsor_of_the_past_who_saw_something_is_no_team_mate() -> None:
+    log = a_gap(a_relationship(other_id="W1"), a_relationship_ended(other_id="W1"), a_tied_person("W1"))
     assert names(log) == []
 
 
