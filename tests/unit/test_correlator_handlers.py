@@ -26,6 +26,7 @@ from tests.career import (
     a_relationship_ended,
     a_tick,
     a_tied_person,
+    an_achievement,
     an_employee_joined,
     days_after,
 )
@@ -135,6 +136,13 @@ async def test_a_tick_looks_only_at_those_for_whom_something_is_due(monkeypatch:
     assert visited == ["E9"]
 
 
+async def test_who_becomes_due_after_others_have_been_looked_up_is_not_missed() -> None:
+    service = Service()
+    await service.take(a_cycle(), a_tick(), a_tick(days_after(IN_CYCLE, 1)))
+    await service.take(an_employee_joined(effective_at=days_after(IN_CYCLE, 5)))
+    assert gaps_of(await service.take(a_tick(days_after(IN_CYCLE, 5)))) == ["E1"]
+
+
 async def test_who_is_due_is_known_again_after_a_restart_and_when_partitions_have_moved() -> None:
     for forget in (Service.restart, lambda service: service.correlator.forget()):
         service = Service()
@@ -191,7 +199,7 @@ async def test_an_employee_whose_state_outlived_a_crash_is_not_judged_by_a_calen
     await service.take(an_employee_joined())
     run = [
         Record("career-events", 1, 10 + n, b"key", write_contract(event), (), IN_CYCLE)
-        for n, event in enumerate([a_cycle(), a_tick(), a_tick(CLOSES), a_cycle(cycle_id="next", opens_at=CLOSES)])
+        for n, event in enumerate([a_cycle(), a_tick(), an_achievement(), a_tick(CLOSES), an_achievement("A2")])
     ]
     first = await service.correlator.handle(run)
     assert len(first) == 2

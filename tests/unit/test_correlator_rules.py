@@ -1090,6 +1090,12 @@ def test_hundreds_of_retractions_do_not_push_out_what_counts() -> None:
     assert log.shown() == ["A1"]
 
 
+def test_of_retractions_the_newest_are_remembered() -> None:
+    log = Log(*(a_retraction(f"{300 - n}", at=days_after(LONG_AGO, n)) for n in range(201)))
+    assert "300" not in log.employees["E1"].achievements
+    assert {"299", "100"} <= set(log.employees["E1"].achievements)
+
+
 def test_a_sponsor_is_not_forgotten_for_a_hundred_team_mates() -> None:
     log = a_company()
     for n in range(300):
