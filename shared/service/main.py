@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Generator, Iterable
@@ -70,7 +72,13 @@ def run_service(name: str, about: str, settings: type[S], build: Callable[[S], S
             print(f"{name}: setting {known}: {error['msg']} (see --help)", file=sys.stderr)  # noqa: T201 (logs are not up yet)
         sys.exit(EXIT_BAD_SETTINGS)
     configure_logs(name, form=configured.log_format, level=configured.log_level)
-    sys.exit(asyncio.run(_live(build(configured), configured)))
+    with asyncio.Runner() as runner:
+        code = runner.run(_live(build(configured), configured))
+        if code != 0:
+            # Nothing more is to be made safe, and the end of the loop and of its libraries' threads would wait for what
+            # may be the very cause: with Kafka away, for Kafka.
+            logging.shutdown()
+            os._exit(code)
 
 
 class _Server(uvicorn.Server):
@@ -111,7 +119,10 @@ async def _live(service: Service, settings: ServiceSettings) -> int:
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)
         stop.cancel()
-        await service.stop()
+        try:
+            await service.stop()
+        except Exception as exc:
+            failed = failed or exc
     if failed is not None:
         log.error("the service failed", error=str(failed) or type(failed).__name__, exc_info=failed)
         return EXIT_FAILED

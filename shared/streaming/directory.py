@@ -56,19 +56,32 @@ class Directory:
             await self._consumer.stop()
 
     async def catch_up(self) -> None:
-        """Return when all that had been written to `identities` at the time of the call is known here."""
-        consumer = self._consumer
-        if consumer is None:
+        """Return when all that had been written to `identities` at the time of the call is known here.
+
+        Raises:
+            KafkaError: it can't be read, or its ends can't be had for 40 s.
+        """
+        consumer, reading = self._consumer, self._reading
+        if consumer is None or reading is None:
             raise RuntimeError("the directory has not been started")
         ends = await consumer.end_offsets(list(consumer.assignment()))
         async with self._moved:
             while True:
+                if reading.done():
+                    await reading  # raises what ended it: who waited on would wait for ever
                 behind = [tp for tp, end in ends.items() if await consumer.position(tp) < end]
                 if not behind:
                     return
                 await self._moved.wait()
 
     async def _read(self, consumer: AIOKafkaConsumer) -> None:
+        try:
+            await self._read_on(consumer)
+        finally:
+            async with self._moved:
+                self._moved.notify_all()
+
+    async def _read_on(self, consumer: AIOKafkaConsumer) -> None:
         while True:
             batches = await consumer.getmany(timeout_ms=200)
             async with self._moved:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections import defaultdict
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence, Set
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Sequence, Set
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -18,8 +18,10 @@ from typing import Any, Protocol
 import faust
 import structlog
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, UnknownTopicOrPartitionError
-from faust.exceptions import ConsumerNotStarted
+from faust.exceptions import ConsumerNotStarted, ProducerSendError
+from faust.transport.drivers import aiokafka as aiokafka_driver
 from faust.types import TP
+from faust.types.transports import TransportT
 from mode.utils.objects import cached_property
 from mode.utils.queues import FlowControlEvent
 from pydantic import Field, ValidationError
@@ -30,13 +32,18 @@ from shared.service.settings import ServiceSettings
 from shared.streaming.metrics import DEAD_LETTERS, LAG, OUTPUTS, RECORDS, RUN_SECONDS, RUNS, WRITE_RETRIES
 from shared.streaming.records import Output, Poison, Record
 from shared.streaming.state import KeyedState
-from shared.streaming.topics import PARTITIONS, dead_topic
+from shared.streaming.topics import LARGEST_RECORD, PARTITIONS, changelog, create_topics, dead_topic
 
 RunHandler = Callable[[Sequence[Record]], Awaitable[Sequence[Output]]]
 
 _WRITE_BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-_STOP_SECONDS = 25
+_LONGEST_REASON = 4000
+"""Characters. A payload with ten thousand faults gives ten thousand reasons, which no header has room for."""
+_STOP_SECONDS = 20
 """How long the run in hand may take to end at a stop."""
+_LEAVE_SECONDS = 5
+"""How long the last commit and the leaving of the group may then take; both together stay below the 30 s that
+supervisors give. Faust alone would wait for as long as Kafka is away."""
 
 log = structlog.get_logger(__name__)
 
@@ -59,6 +66,10 @@ class Part(Protocol):
         """End."""
 
 
+class UncleanStop(Exception):
+    """The service has stopped without having said to Kafka what it had done."""
+
+
 class _FlowControl(FlowControlEvent):
     """Lets records flow again without emptying the queues.
 
@@ -74,10 +85,61 @@ class _FlowControl(FlowControlEvent):
         self._resume.set()
 
 
+class _Consumer(aiokafka_driver.Consumer):
+    """Reads no record of a source before its partition has been set to where the group left off.
+
+    While Faust recovers state it drops what it happens to fetch of the sources, and relies on a seek to the committed
+    offsets to get it again. aiokafka makes no seek where nothing has been committed yet: what had been dropped of such
+    a partition was never read. Seen here whenever a worker was killed before its first commit to some partition.
+
+    Faust resumes the sources and then, while they are read, asks for the committed offsets and takes those for the
+    last that was read. So it sees a gap where there is none, holds what lies in it for handled, and commits past
+    records that wait in the queue: a crash then loses them. Seen here in most restarts under load, as offsets that
+    lagged by thousands of records for minutes (each record of the "gap" counts twice). faust-streaming 0.15.3,
+    `Recovery.on_recovery_completed`; can go when that seeks before it resumes.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._until_sought: set[TP] = set()
+
+    def resume_partitions(self, tps: Iterable[TP]) -> None:
+        """Resume changelogs now, sources when they have been set to the committed offsets."""
+        changelogs = {tp for tp in tps if tp.topic in self.app.tables.changelog_topics}
+        self._until_sought |= set(tps) - changelogs
+        super().resume_partitions(changelogs)
+
+    def pause_partitions(self, tps: Iterable[TP]) -> None:
+        """Pause, also what was about to be resumed."""
+        self._until_sought -= set(tps)
+        super().pause_partitions(tps)
+
+    async def perform_seek(self) -> None:
+        """Set the sources to the committed offsets, or their beginning, then resume those that wait for that."""
+        await super().perform_seek()
+        untouched = [tp for tp in self._until_sought if not self._committed_offset[tp]]
+        if untouched:
+            await self.seek_wait(await self.earliest_offsets(*untouched))
+        super().resume_partitions(self._until_sought)
+        self._until_sought = set()
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        # Faust counts the record behind the gap as part of it, so twice when it has been handled, which holds up the
+        # commit by one gap each time. A compacted topic is all gaps.
+        await super()._add_gap(tp, offset_from, offset_to - 1)
+
+
+class _Transport(aiokafka_driver.Transport):
+    Consumer = _Consumer
+
+
 class _App(faust.App):
     @cached_property
     def flow_control(self) -> FlowControlEvent:
         return _FlowControl(loop=self.loop)
+
+    def _new_transport(self) -> TransportT:
+        return _Transport(self.conf.broker_consumer, self)
 
 
 class StreamService:
@@ -109,6 +171,7 @@ class StreamService:
             consumer_auto_offset_reset="earliest",
             producer_acks=-1,
             producer_linger_ms=2,
+            producer_max_request_size=LARGEST_RECORD,
             # A request that is not answered is given up after 10 s, not after 20 minutes; `write` tries again. Seen
             # here under load about once in a dozen starts, cause not found: see docs/decisions/005-faust.md.
             producer_request_timeout=10,
@@ -125,6 +188,7 @@ class StreamService:
             # stale never is; the run in hand is waited for by `stop` and `_when_revoked`.
             stream_wait_empty=False,
         )
+        self._topics: set[str] = set()
         self._states: list[KeyedState] = []
         self._parts: list[Part] = []
         self._forget: list[Callable[[], None]] = []
@@ -136,11 +200,13 @@ class StreamService:
         self._write_trouble: str | None = None
         self.health.require("kafka", self._kafka_objection)
         self.app.on_partitions_revoked.connect(self._when_revoked)
+        self.app.on_partitions_assigned.connect(self._when_assigned)
 
     # -- wiring, before start ---------------------------------------------------------------------
 
     def consume(self, topics: Sequence[str], handle: RunHandler, *, max_run: int = 500) -> None:
         """Give the records of `topics` to `handle`, in runs of at most `max_run`, order kept within a partition."""
+        self._topics.update(topics)
         channel = self.app.topic(*topics, key_serializer="raw", value_serializer="raw", key_type=bytes)
         label = ",".join(topics)
 
@@ -161,6 +227,8 @@ class StreamService:
 
     def state(self, name: str) -> KeyedState:
         """Return the state of that name; its keys live in the partitions of the topics that are consumed."""
+        # A store in memory can't be taken over from a copy: it would be read, held and never used.
+        self.app.conf.table_standby_replicas = 0
         table = self.app.Table(
             name,
             partitions=PARTITIONS,
@@ -193,6 +261,9 @@ class StreamService:
         """Start the parts, then the app; records flow when the state has been recovered from its changelogs."""
         for part in self._parts:
             await part.start()
+        # Faust would make these itself, with what brokers say of size, and write to them before they have leaders.
+        changelogs = [changelog(state.changelog) for state in self._states]
+        await asyncio.to_thread(create_topics, self.bootstrap_servers, changelogs)
         await self.app.start()
         for seconds, make in self._timers:
             self._tasks.append(asyncio.create_task(self._tick(seconds, make)))
@@ -209,20 +280,27 @@ class StreamService:
         raise RuntimeError(f"the stream engine stopped: {self.app.crash_reason!r}") from self.app.crash_reason
 
     async def stop(self) -> None:
-        """End the run in hand, commit its offsets, leave the group."""
+        """End the run in hand, commit its offsets, leave the group.
+
+        Raises:
+            UncleanStop: Kafka did not answer for as long as a stop may take. Nothing is lost; what was in hand will be
+                repeated, here after a start or by the worker that takes over.
+        """
         self._stopping = True
         for task in self._tasks:
             task.cancel()
-        try:
-            async with asyncio.timeout(_STOP_SECONDS), self._busy:
-                if self.app.started and not self.app.crashed:
-                    await self.app.consumer.commit()
-        except TimeoutError:
+        if not await _within(_STOP_SECONDS, self._end_run()):
             log.warning("the run in hand did not end in time; it will be repeated at the next start")
-        if self.app.started:
-            await self.app.stop()
+        left = not self.app.started or await _within(_LEAVE_SECONDS, self.app.stop())
         for part in reversed(self._parts):
             await part.stop()
+        if not left:
+            raise UncleanStop(f"Kafka did not answer for {_LEAVE_SECONDS} s: left without committing")
+
+    async def _end_run(self) -> None:
+        async with self._busy:
+            if self.app.started and not self.app.crashed:
+                await self.app.consumer.commit()
 
     async def write(self, outputs: Sequence[Output]) -> None:
         """Return when Kafka has acknowledged all outputs; try for as long as it takes.
@@ -235,10 +313,7 @@ class StreamService:
         attempt = 0
         pending = list(outputs)
         while pending:
-            try:
-                results = await self._send(pending)
-            except KafkaError as exc:
-                results = [exc]
+            results = await self._send(pending)
             failed = next((i for i, result in enumerate(results) if isinstance(result, BaseException)), None)
             if failed is None:
                 break
@@ -259,30 +334,36 @@ class StreamService:
             OUTPUTS.labels(output.topic).inc()
 
     async def _send(self, outputs: Sequence[Output]) -> list[Any]:
+        """Return for each output what came of it, up to the first that was not even accepted for sending."""
         producer = self.app.producer
-        sent = [
-            await producer.send(o.topic, o.key, o.value, o.partition, None, list(o.headers) or None) for o in outputs
-        ]
-        return await asyncio.gather(*sent, return_exceptions=True)
+        sent: list[Awaitable[Any]] = []
+        refused: list[BaseException] = []
+        for o in outputs:
+            try:
+                sent.append(await producer.send(o.topic, o.key, o.value, o.partition, None, list(o.headers) or None))
+            except ProducerSendError as exc:  # Faust's wrapping: the buffer stayed full, or the record is too large
+                refused.append(exc.__cause__ or exc)
+                break
+        return [*await asyncio.gather(*sent, return_exceptions=True), *refused]
 
     async def _handle_run(self, stream: Any, label: str, events: Sequence[Any], handle: RunHandler) -> None:
         async with self._busy:
-            current = [event for event in events if self._is_current(event)]
-            if not current:
-                return
             begun = monotonic()
             try:
+                current = [event for event in events if self._is_current(event)]
+                if not current:
+                    return
                 outputs = await handle([_record(event) for event in current])
                 await self.write(outputs)
                 await self.write([change for state in self._states for change in state.changes()])
                 for state in self._states:
                     state.settle()
+                for event in current:
+                    await stream.ack(event)
             except Exception as exc:
                 self._stopping = True  # nothing after this run may be handled, or its offset would cover this one
                 self._failure = exc
                 return
-            for event in current:
-                await stream.ack(event)
             RUNS.labels(label).inc()
             RUN_SECONDS.labels(label).observe(monotonic() - begun)
             for event in current:
@@ -293,6 +374,9 @@ class StreamService:
         message = event.message
         return (
             not self._stopping
+            # Flow is suspended from the revocation on. Until the group has agreed anew, all else looks as before, but
+            # what is begun now would be written when another worker may have recovered our partitions' state.
+            and self.app.flow_control.is_active()
             and message.generation_id == self.app.consumer_generation_id
             and message.tp in self.app.consumer.assignment()
         )
@@ -304,18 +388,32 @@ class StreamService:
             for forget in self._forget:
                 forget()
 
+    async def _when_assigned(self, *told: Any, **_: Any) -> None:
+        _, assigned = told
+        tables: Any = self.app.tables
+        for state in self._states:
+            ours = {tp.partition for tp in assigned if tp.topic == state.changelog}
+            state.forget_all_but(ours)
+            for partition in set(range(PARTITIONS)) - ours:  # so that all of it is read again when it comes back
+                tables.recovery.revoke(TP(state.changelog, partition))
+
     async def _tick(self, seconds: float, make: Callable[[], Awaitable[Sequence[Output]]]) -> None:
         while True:
             await self.write(await make())
             await asyncio.sleep(seconds)
 
     async def _measure_lag(self) -> None:
+        shown: set[TP] = set()
         while True:
-            consumer: Any = self.app.consumer
-            for tp in consumer.assignment():
+            consumer: Any = self.app._consumer
+            ours = {tp for tp in self._assignment() if tp.topic in self._topics}
+            for tp in shown - ours:
+                LAG.remove(tp.topic, str(tp.partition))  # another worker tells it now
+            for tp in ours:
                 end, read = consumer.highwater(tp), consumer._read_offset.get(tp)
                 if end is not None:
                     LAG.labels(tp.topic, str(tp.partition)).set(max(0, end - 1 - (read if read is not None else -1)))
+            shown = ours
             await asyncio.sleep(1)
 
     def _kafka_objection(self) -> str | None:
@@ -324,7 +422,7 @@ class StreamService:
         tables: Any = self.app.tables
         if not self.app.started or self.app.rebalancing or tables.recovery.in_recovery:
             return "joining the consumer group and recovering state"
-        if not self._assignment():
+        if not self._assignment() and not self.app.unassigned:  # one worker too many has none, and stands by
             return "no partitions assigned yet"
         return None
 
@@ -336,6 +434,19 @@ class StreamService:
             return consumer.assignment()
         except ConsumerNotStarted:
             return frozenset()
+
+
+async def _within(seconds: float, work: Coroutine[Any, Any, None]) -> bool:
+    """Tell whether `work` has ended in time; when not it is left alone, for Faust does not always obey a cancellation.
+
+    Raises:
+        Exception: what `work` raised.
+    """
+    task = asyncio.create_task(work)
+    ended, _ = await asyncio.wait({task}, timeout=seconds)
+    if ended:
+        await task
+    return bool(ended)
 
 
 def each(handle: Callable[[Record], Iterable[Output]], service: str) -> RunHandler:
@@ -388,7 +499,7 @@ def dead_letter(record: Record, reason: str, service: str) -> Output:
         value,
         headers=(
             *record.headers,
-            ("dead-reason", reason.encode()),
+            ("dead-reason", reason[:_LONGEST_REASON].encode()),
             ("dead-service", service.encode()),
             ("dead-topic", record.topic.encode()),
             ("dead-partition", b"%d" % record.partition),
@@ -417,5 +528,12 @@ def _record(event: Any) -> Record:
         key=message.key,
         value=message.value,
         headers=tuple(headers.items() if isinstance(headers, dict) else headers or ()),
-        time=datetime.fromtimestamp(message.timestamp or 0, tz=UTC),
+        time=_written_at(message.timestamp),
     )
+
+
+def _written_at(seconds: float | None) -> datetime:
+    try:
+        return datetime.fromtimestamp(seconds or 0, tz=UTC)
+    except (ValueError, OverflowError, OSError):  # a producer may say anything, most often in the wrong unit
+        return datetime.fromtimestamp(0, tz=UTC)

@@ -8,7 +8,7 @@ that is handled again after a crash gives the same outputs again instead of none
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from shared.streaming.metrics import STATE_KEYS
@@ -24,6 +24,7 @@ class KeyedState:
     def __init__(self, table: Any) -> None:
         self._table = table
         self._pending: dict[bytes, bytes | None] = {}
+        STATE_KEYS.labels(table.name).set_function(lambda: len(table.data.data))
 
     def get(self, partition: int, key: str) -> bytes | None:
         """Return the value, with the changes of the present run, or None."""
@@ -48,9 +49,8 @@ class KeyedState:
 
     def changes(self) -> list[Output]:
         """Return the present run's changes as records for the changelog; a tombstone for a deleted key."""
-        topic = self._table.changelog_topic_name
         return [
-            Output(topic, stored, value, partition=int(stored.partition(b"/")[0]))
+            Output(self.changelog, stored, value, partition=_partition(stored))
             for stored, value in self._pending.items()
         ]
 
@@ -63,11 +63,30 @@ class KeyedState:
             else:
                 local[stored] = value
         self._pending.clear()
-        STATE_KEYS.labels(self._table.name).set(len(local))
+
+    @property
+    def changelog(self) -> str:
+        """The topic that the changes go to."""
+        name: str = self._table.changelog_topic_name
+        return name
+
+    def forget_all_but(self, partitions: Collection[int]) -> None:
+        """Drop what is held of partitions that are not ours any more.
+
+        They may come back with keys deleted by another worker, whose tombstones the changelog may have lost by then
+        (Faust drops only what it has recovered itself, not what was settled since).
+        """
+        local = self._table.data.data
+        for stored in [stored for stored in local if _partition(stored) not in partitions]:
+            del local[stored]
 
 
 def _prefix(partition: int) -> bytes:
     return b"%d/" % partition
+
+
+def _partition(stored: bytes) -> int:
+    return int(stored.partition(b"/")[0])
 
 
 def _stored(partition: int, key: str) -> bytes:

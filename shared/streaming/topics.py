@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from time import monotonic, sleep
 from typing import Final
 
-from kafka.admin import KafkaAdminClient, NewTopic
-from kafka.errors import TopicAlreadyExistsError
+from kafka import TopicPartition
+from kafka.admin import KafkaAdminClient, NewTopic, OffsetSpec
+from kafka.errors import (
+    LeaderNotAvailableError,
+    NotLeaderForPartitionError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+)
+
+_AS_THE_BROKER_SAYS: Final = -1
+"""Replication factor: the broker's `default.replication.factor` (KIP-464)."""
 
 PARTITIONS: Final = 4
 """Partitions of every keyed topic. One number, for an event, its parked copy and the identity it waits for meet in
@@ -23,8 +34,15 @@ PROMPTS: Final = "prompts"
 GAPS: Final = "gaps"
 DELIVERIES: Final = "deliveries"
 
+LARGEST_RECORD: Final = 4 * 1024 * 1024
+"""Bytes of the largest record that a service writes. A source may write as much as a broker takes unasked, which is
+1 MiB; its dead letter, or its parked copy, is that and our headers."""
+ROOM_FOR_THE_LARGEST_RECORD: Final[Mapping[str, str]] = {"max.message.bytes": str(LARGEST_RECORD + 1024)}
+
 _KEEP_FOREVER: Final[Mapping[str, str]] = {"retention.ms": "-1"}
+_KEEP_WHATEVER_THE_SIZE: Final[Mapping[str, str]] = {**_KEEP_FOREVER, **ROOM_FOR_THE_LARGEST_RECORD}
 _COMPACTED: Final[Mapping[str, str]] = {"cleanup.policy": "compact"}
+_COMPACTED_WHATEVER_THE_SIZE: Final[Mapping[str, str]] = {**_COMPACTED, **ROOM_FOR_THE_LARGEST_RECORD}
 
 
 @dataclass(frozen=True)
@@ -46,6 +64,11 @@ def parked_topic(feed: str) -> str:
     return f"{feed_topic(feed)}.parked"
 
 
+def changelog(name: str) -> TopicSpec:
+    """Return the spec of a state's changelog of that name."""
+    return TopicSpec(name, config=_COMPACTED_WHATEVER_THE_SIZE)
+
+
 def dead_topic(topic: str) -> str:
     """Return the topic for records of `topic` that could not be understood or dealt with."""
     return f"{topic}.dead"
@@ -62,31 +85,65 @@ _READ_TOPICS: Final = (
 
 ALL_TOPICS: Final[tuple[TopicSpec, ...]] = (
     *(TopicSpec(name, config=_KEEP_FOREVER) for name in _READ_TOPICS),
-    *(TopicSpec(parked_topic(feed), config=_KEEP_FOREVER) for feed in FEEDS),
-    *(TopicSpec(dead_topic(name), partitions=1, config=_KEEP_FOREVER) for name in _READ_TOPICS),
+    *(TopicSpec(parked_topic(feed), config=_KEEP_WHATEVER_THE_SIZE) for feed in FEEDS),
+    *(TopicSpec(dead_topic(name), partitions=1, config=_KEEP_WHATEVER_THE_SIZE) for name in _READ_TOPICS),
     TopicSpec(IDENTITIES, config=_COMPACTED),
 )
 
 
-def create_topics(bootstrap_servers: str, replication_factor: int = 1) -> list[str]:
-    """Create the topics that are missing and return their names.
+def create_topics(
+    bootstrap_servers: str, specs: Iterable[TopicSpec] = ALL_TOPICS, *, within: float = 60.0
+) -> list[str]:
+    """Create the topics that are missing, wait until all can be written, and return the names of the new ones.
+
+    A topic is known to the cluster some time before its partitions have leaders that answer. A produce request that is
+    sent in between can stay without an answer until it times out (seen here under load, with 10 s each).
+
+    Args:
+        bootstrap_servers: where Kafka is.
+        specs: the topics. They get as many replicas as the brokers' `default.replication.factor` says.
+        within: seconds that all may take.
 
     Raises:
         kafka.errors.KafkaError: the cluster can't be reached or refuses.
+        TimeoutError: some partitions have no leader in time; the message names them.
     """
-    admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers)
-    try:
+    until = monotonic() + within
+    specs = tuple(specs)
+    with closing(KafkaAdminClient(bootstrap_servers=bootstrap_servers)) as admin:
         present = set(admin.list_topics())
         created = []
-        for spec in ALL_TOPICS:
+        for spec in specs:
             if spec.name in present:
                 continue
-            topic = NewTopic(spec.name, spec.partitions, replication_factor, topic_configs=dict(spec.config))
+            topic = NewTopic(spec.name, spec.partitions, _AS_THE_BROKER_SAYS, topic_configs=dict(spec.config))
             try:
                 admin.create_topics([topic])
             except TopicAlreadyExistsError:  # another process was quicker
                 continue
             created.append(spec.name)
+        while leaderless := _without_leader(admin, [spec.name for spec in specs]):
+            if monotonic() > until:
+                raise TimeoutError(f"no leader after {within:.0f} s for {', '.join(leaderless)}: is a broker down?")
+            sleep(0.05)
         return created
-    finally:
-        admin.close()
+
+
+def _without_leader(admin: KafkaAdminClient, names: Sequence[str]) -> list[str]:
+    """Return the partitions, as `topic/partition`, or whole topics, that can't be written now."""
+    found = {topic["name"]: topic["partitions"] for topic in admin.describe_topics(names) if not topic["error_code"]}
+    missing = [name for name in names if name not in found]
+    leaderless = [
+        f"{name}/{partition['partition_index']}"
+        for name, partitions in found.items()
+        for partition in partitions
+        if partition["error_code"] or partition["leader_id"] < 0
+    ]
+    if missing or leaderless:
+        return missing + leaderless
+    wanted = {TopicPartition(name, p["partition_index"]): OffsetSpec.LATEST for name in found for p in found[name]}
+    try:
+        admin.list_partition_offsets(wanted)  # answered by the leaders: says that they know what they lead
+    except (NotLeaderForPartitionError, UnknownTopicOrPartitionError, LeaderNotAvailableError) as exc:
+        return [str(exc)]
+    return []
