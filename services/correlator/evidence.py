@@ -149,6 +149,8 @@ def _reasons(done: AchievementFact, matched: list[str], cycle: CycleDefinition, 
         reasons.append(Reason(code="recent", text="It is recent."))
     if not reasons:
         reasons.append(Reason(code="variety", text="It adds another side to the picture."))
+    if not seen:  # after what speaks for it: it tells the sponsor what to ask about
+        reasons.append(Reason(code="not_yet_seen", text="You are not among those named as having seen it."))
     return tuple(reasons)
 
 

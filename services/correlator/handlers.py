@@ -108,11 +108,13 @@ class Correlator:
         for number, employee in enumerate((e for e in employees if record.offset > e.changed_by), start=1):
             metrics.VISITED.labels(cause).inc()
             try:
-                decision = reconsider(employee, calendar, EventId(event.id), self._policy)
+                outputs = list(
+                    self._take(record, employee, reconsider(employee, calendar, EventId(event.id), self._policy))
+                )
             except Exception as exc:  # the event concerns the others too: they are not to wait for this one
                 fault = fault or exc
             else:
-                for output in self._take(record, employee, decision):
+                for output in outputs:
                     yield output
             if number % _SLICE == 0:
                 await asyncio.sleep(0)

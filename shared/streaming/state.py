@@ -12,7 +12,11 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from shared.streaming.metrics import STATE_KEYS
-from shared.streaming.records import Output
+from shared.streaming.records import Output, Poison
+from shared.streaming.topics import LARGEST_RECORD
+
+_LARGEST_VALUE = LARGEST_RECORD - 64 * 1024
+"""Bytes: beside the value, the record has a key."""
 
 
 class KeyedState:
@@ -35,7 +39,17 @@ class KeyedState:
         return value
 
     def put(self, partition: int, key: str, value: bytes | None) -> None:
-        """Set the value; None deletes the key."""
+        """Set the value; None deletes the key.
+
+        Raises:
+            Poison: the value is larger than a record of the changelog may be; nothing has changed. What made it grow
+                is to be buried, for written it would stop the service now and at each start.
+        """
+        if value is not None and len(value) > _LARGEST_VALUE:
+            raise Poison(
+                f"the state {self._table.name} of {key!r} would take {len(value):,} bytes, and there is room for "
+                f"{_LARGEST_VALUE:,}: is something sent again and again under new ids?"
+            )
         self._pending[_stored(partition, key)] = value
 
     def items(self, partition: int) -> Iterator[tuple[str, bytes]]:

@@ -10,15 +10,15 @@ import os
 import random
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from deploy.processes import ServiceError, Supervisor
-from deploy.spawn import free_ports
+from deploy.spawn import free_ports, wait_until
 from tests.counting import Counting, Quick, assert_the_fold_of_the_log, metric
+from tests.counting_service import FATAL
 
 pytestmark = [pytest.mark.kafka, pytest.mark.fault, pytest.mark.timeout(300)]
 
@@ -44,33 +44,121 @@ def feeding(counting: Counting, count: int, *, a_second: float) -> Iterator[thre
         thread.join()
 
 
+def counted_so_far(counting: Counting) -> int:
+    return sum(counting.committed().values())
+
+
 def test_nothing_is_lost_or_doubled_by_a_worker_that_is_killed_five_times(broker: Quick, tmp_path: Path) -> None:
-    chance = random.Random()
+    chance = random.Random(3)
     counting = Counting(broker)
-    kills = 0
-    with (
-        counting.workers(tmp_path, "one", session_seconds=SESSION) as workers,
-        feeding(counting, 20_000, a_second=1000),
-    ):
-        while kills < 5:
-            time.sleep(chance.uniform(0.0, 2.0))
-            workers.kill("one")
-            kills += 1
-            try:
-                with_timer = chance.random() < 0.4 and kills < 5
-                if with_timer:
-                    timer = threading.Timer(
-                        chance.uniform(0.5, 6.0), lambda: os.kill(workers.pid("one"), signal.SIGKILL)
-                    )
-                    timer.start()
-                    kills += 1
-                workers.restart("one")
-                if with_timer:
-                    timer.join()
-            except ServiceError as e:
-                print("killed in start", str(e)[:80])
-            if not workers.is_running("one"):
-                workers.restart("one")
+    killed_in_start = 0
+    with counting.workers(tmp_path, "one", session_seconds=SESSION) as workers:
+        with feeding(counting, 20_000, a_second=1500):
+            for number in range(5):
+                more = counted_so_far(counting) + chance.randrange(1000)
+                assert wait_until(lambda: counted_so_far(counting) >= more, within=60, every=0.02)  # noqa: B023
+                workers.kill("one")
+                if number % 2:
+                    killed_in_start += restart_and_kill(workers, "one", after=chance.uniform(0.5, 3.0))
+                if not workers.is_running("one"):
+                    workers.restart("one")
         counting.wait_until_counted()
-        found = assert_the_fold_of_the_log(counting)
-        print("kills", kills, "said", len(found.said), "again", found.twice(), "dead", len(found.dead))
+    assert killed_in_start, "no kill met a start: they are to come in recovery too"
+    assert_the_fold_of_the_log(counting)
+
+
+def restart_and_kill(workers: Supervisor, name: str, *, after: float) -> bool:
+    """Start a worker and kill it so many seconds later; tell whether it had not been ready by then."""
+    timer = threading.Timer(after, lambda: os.kill(workers.pid(name), signal.SIGKILL))
+    timer.start()
+    try:
+        workers.restart(name)
+    except ServiceError:
+        return True
+    finally:
+        timer.join()
+    workers.kill(name)  # reaps it
+    return False
+
+
+def test_a_second_worker_comes_is_killed_and_comes_again(broker: Quick, tmp_path: Path) -> None:
+    counting = Counting(broker)
+    workers = counting.workers(tmp_path, "one", "two", session_seconds=SESSION)
+    try:
+        workers.restart("one")
+        with feeding(counting, 15_000, a_second=1000):
+            assert wait_until(lambda: counted_so_far(counting) > 500, within=60)
+            workers.restart("two")
+            assert wait_until(lambda: works(workers, "one") and works(workers, "two"), within=60), "no work for both"
+            workers.kill("two")
+            before = counted_so_far(counting)
+            assert wait_until(lambda: counted_so_far(counting) > before + 500, within=60)
+            workers.restart("two")
+            assert wait_until(lambda: works(workers, "two"), within=60)
+            assert workers.terminate("one") == 0
+        counting.wait_until_counted()
+        assert_the_fold_of_the_log(counting)
+    finally:
+        workers.stop()
+
+
+def works(workers: Supervisor, name: str) -> bool:
+    return metric(workers, name, "stream_records_total{") > 0
+
+
+def test_a_worker_goes_on_by_itself_when_kafka_comes_back(tmp_path: Path) -> None:
+    port, controller_port = free_ports(2)
+    folder = tmp_path / "kafka"
+    with Quick(folder, port=port, controller_port=controller_port, die_with_parent=True) as own:
+        counting = Counting(own)
+        with counting.workers(tmp_path, "one", session_seconds=SESSION) as workers:
+            counting.feed(3000, poison=0.001)
+            assert wait_until(lambda: counted_so_far(counting) > 0, within=60)
+            own.stop()
+            pid = workers.pid("one")
+            own.start()
+            counting.feed(3000)
+            counting.wait_until_counted(within=120)
+            assert workers.pid("one") == pid
+            assert workers.is_running("one")
+        assert_the_fold_of_the_log(counting)
+
+
+def test_a_stop_commits_what_was_done_so_that_nothing_is_said_twice(broker: Quick, tmp_path: Path) -> None:
+    counting = Counting(broker)
+    with counting.workers(tmp_path, "one", session_seconds=SESSION, record_seconds=0.0005) as workers:
+        counting.feed(4000)
+        for enough in (500, 2000):
+            assert wait_until(lambda: counted_so_far(counting) > enough, within=60)  # noqa: B023
+            assert workers.terminate("one") == 0
+            workers.restart("one")
+        counting.wait_until_counted()
+    assert assert_the_fold_of_the_log(counting).twice() == 0
+
+
+def test_a_stop_while_kafka_is_away_ends_soon_and_loses_nothing(tmp_path: Path) -> None:
+    port, controller_port = free_ports(2)
+    folder = tmp_path / "kafka"
+    with Quick(folder, port=port, controller_port=controller_port, die_with_parent=True) as own:
+        counting = Counting(own)
+        with counting.workers(tmp_path, "one", session_seconds=SESSION) as workers:
+            counting.feed(2000)
+            assert wait_until(lambda: counted_so_far(counting) > 0, within=60)
+            own.stop()
+            assert workers.terminate("one", grace=40) == 1  # it would be killed after that, which is -9
+            own.start()
+            workers.restart("one")
+            counting.wait_until_counted()
+        assert_the_fold_of_the_log(counting)
+
+
+def test_a_handler_that_raises_ends_the_worker_with_nothing_committed_of_its_run(broker: Quick, tmp_path: Path) -> None:
+    counting = Counting(broker)
+    with counting.workers(tmp_path, "one", session_seconds=SESSION) as workers:
+        counting.feed(500)
+        counting.wait_until_counted()
+        counting.send(FATAL)
+        assert wait_until(lambda: workers.dead() == {"one": 1}, within=60)
+        assert "this is fatal" in workers.log("one").read_text()
+        at, ends = counting.committed(), counting.ends()
+    assert sum(ends[tp] - at[tp] for tp in ends) == 1

@@ -21,6 +21,7 @@ from deploy.broker import Broker
 from deploy.processes import Supervisor
 from deploy.spawn import free_ports, wait_until
 from deploy.stack import service
+from services.correlator.state import encode_employee
 from shared.contracts.base import utc
 from shared.contracts.career import CareerEvent, write_contract
 from shared.streaming.topics import CAREER_EVENTS, GAPS, PARTITIONS, PROMPTS, create_topics, dead_topic
@@ -272,6 +273,27 @@ def test_killed_three_times_it_loses_no_version_and_repeats_only_the_same_bytes(
     for output_id, values in said_by_id(broker).items():
         assert set(values) == {wanted[output_id]}
     assert_versions_in_order(broker, list(wanted.values()))
+
+
+def test_an_employee_with_more_to_say_than_a_record_holds_unasked_is_kept_over_a_kill(
+    broker: Broker, tmp_path: Path
+) -> None:
+    long = "学" * 2000
+    full = [an_achievement(f"A{n:03d}", title=long[:200], outcome=long) for n in range(200)]
+    full += [an_endorsement(f"N{n:03d}", sponsor_id="S9", cycle_id=None, statement=long) for n in range(100)]
+    sent = to_everybody(a_tick(OPENS), a_cycle())
+    sent += to_their_log(an_employee_joined(), a_relationship(), a_tied_person(), *full)
+    assert (
+        max(len(encode_employee(employee)) for log in folded(sent) for employee in log.employees.values()) > 1_900_000
+    )
+    with a_correlator(broker, tmp_path) as correlator:
+        write(broker, sent)
+        assert wait_until(lambda: all_said(broker, list(expected(sent))), within=WITHIN, every=0.5)
+        correlator.kill("correlator")
+        correlator.restart("correlator")
+        sent += to_their_log(an_achievement("A-best", impact=3), a_refusal())
+        write(broker, sent[-2:])
+        assert wait_until(lambda: all_said(broker, list(expected(sent))), within=WITHIN, every=0.5)
 
 
 def test_a_poison_record_is_buried_byte_for_byte_and_the_log_goes_on(broker: Broker, tmp_path: Path) -> None:

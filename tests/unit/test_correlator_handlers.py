@@ -15,7 +15,8 @@ from services.correlator.state import Calendar, EmployeeState
 from shared.contracts.base import utc
 from shared.contracts.career import CareerEvent, write_contract
 from shared.contracts.ids import EventId
-from shared.contracts.outputs import read_gap_event, read_prompt_event
+from shared.contracts.outputs import PromptOpened, PromptUpdated, read_gap_event, read_prompt_event
+from shared.streaming import state
 from shared.streaming.records import Output, Record
 from shared.streaming.state import KeyedState
 from tests.career import (
@@ -217,3 +218,20 @@ def _failing_for(employee_id: str) -> Callable[[EmployeeState, Calendar, EventId
         return reconsider(employee, calendar, because_of, policy)
 
     return fail
+
+
+async def test_an_employee_too_large_for_a_record_is_the_dead_letter_of_what_made_them_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    service = Service()
+    await service.take(an_employee_joined(), a_cycle(), a_relationship(), a_tied_person(), a_tick(IN_CYCLE))
+    monkeypatch.setattr(state, "_LARGEST_VALUE", 4000)
+    outputs = await service.take(
+        an_achievement("small"), an_achievement("large", outcome="x" * 2000, link="l" * 2000), an_achievement("after")
+    )
+    (buried,) = [output for output in outputs if output.topic == "career-events.dead"]
+    assert b"large" in (buried.value or b"")
+    assert "there is room for 4,000" in dict(buried.headers)["dead-reason"].decode()
+    said = [read_prompt_event(output.value) for output in outputs if output.topic == "prompts" and output.value]
+    (last,) = [event for event in said[-1:] if isinstance(event, PromptOpened | PromptUpdated)]
+    assert {piece.evidence_id for piece in last.body.evidence} == {"small", "after"}

@@ -155,7 +155,9 @@ def test_what_the_sponsor_saw_goes_first() -> None:
     log = without_the_first(an_achievement("a-unseen"), an_achievement("b-seen", witnesses=("hris:E9", "hris:S1")))
     assert log.shown() == ["b-seen", "a-unseen"]
     assert "seen_by_you" in codes(piece(log, "b-seen"))
+    assert "not_yet_seen" not in codes(piece(log, "b-seen"))
     assert "seen_by_you" not in codes(piece(log, "a-unseen"))
+    assert "not_yet_seen" in codes(piece(log, "a-unseen"))
 
 
 def test_a_sponsor_is_recognised_by_any_of_their_names() -> None:
@@ -254,7 +256,7 @@ def test_recent_is_what_happened_in_the_last_three_months_of_the_window(days: in
 
 def test_a_piece_without_any_other_reason_adds_another_side() -> None:
     log = a_company(an_achievement(impact=0, competencies=(), occurred_on=days_before_the_end(300)))
-    assert codes(piece(log, "A1")) == ["variety"]
+    assert codes(piece(log, "A1")) == ["variety", "not_yet_seen"]
 
 
 def test_title_outcome_day_and_link_are_shown_as_they_were_said() -> None:

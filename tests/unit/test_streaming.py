@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from shared.streaming.records import Output, Poison, Record
 from shared.streaming.service import dead_letter, each, reason_of
 from shared.streaming.state import KeyedState
-from shared.streaming.topics import ALL_TOPICS, PARTITIONS, dead_topic
+from shared.streaming.topics import ALL_TOPICS, LARGEST_RECORD, PARTITIONS, dead_topic
 
 
 def a_state() -> KeyedState:
@@ -31,6 +31,14 @@ def test_a_change_is_seen_at_once_and_not_in_the_table_before_it_has_settled() -
     state.settle()
     assert state._table.data.data == {b"1/a": b"1"}
     assert (state.get(1, "a"), state.changes()) == (b"1", [])
+
+
+def test_a_value_that_no_record_can_hold_is_refused_and_changes_nothing() -> None:
+    state = a_state()
+    state.put(1, "a", b"1")
+    with pytest.raises(Poison, match=r"state test of 'a' would take 4,194,304 bytes"):
+        state.put(1, "a", bytes(LARGEST_RECORD))
+    assert state.get(1, "a") == b"1"
 
 
 def test_a_key_in_two_partitions_is_two_values() -> None:
