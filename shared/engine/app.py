@@ -15,9 +15,9 @@ from mode.utils.queues import FlowControlEvent
 from shared.engine.deliveries import Deliveries
 from shared.engine.runs import FetchedRecord, Run, RunLimits, cut
 
-_RUNS_WAITING = 4
-"""Runs that may wait for an agent before reading is held up. A few, so that an agent that is done has the next at hand;
-more would only be memory."""
+_RUNS_WAITING = 16
+"""Runs that may wait for an agent before reading is held up: enough for the few records of each of many partitions, and
+not too many when each is large."""
 
 
 class RunApp(faust.App):

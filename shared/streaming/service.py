@@ -129,15 +129,28 @@ class StreamService:
     # -- wiring, before start ---------------------------------------------------------------------
 
     def consume(self, topics: Sequence[str], handle: RunHandler, *, max_run: int = 500) -> None:
-        """Give the records of `topics` to `handle`, in runs of at most `max_run` of one partition, in their order."""
+        """Give the records of `topics` to `handle`, in runs of at most `max_run`, order kept within a partition."""
         self._topics.update(topics)
         channel = self.app.run_topic(*topics, max_records=max_run)
         label = ",".join(topics)
 
         async def agent(stream: Any) -> None:
             stream = stream.noack()
+            waiting = stream.channel.queue
+            gathered: list[Any] = []
+            size = 0
             async for event in stream.events():
-                await self._handle_run(stream, label, event, handle)
+                more = len(event.value.records)
+                if gathered and size + more > max_run:
+                    await self._handle_run(stream, label, gathered, handle)
+                    gathered, size = [], 0
+                gathered.append(event)
+                size += more
+                # What trickles in from many partitions costs as much as from one: what waits is handled together, and
+                # nothing is waited for.
+                if size == max_run or waiting.empty():
+                    await self._handle_run(stream, label, gathered, handle)
+                    gathered, size = [], 0
 
         agent.__name__ = f"{self.name}-{topics[0]}"
         self.app.agent(channel, name=agent.__name__)(agent)
@@ -263,26 +276,28 @@ class StreamService:
                 break
         return [*await asyncio.gather(*sent, return_exceptions=True), *refused]
 
-    async def _handle_run(self, stream: Any, label: str, event: Any, handle: RunHandler) -> None:
-        run: Run = event.value
+    async def _handle_run(self, stream: Any, label: str, events: Sequence[Any], handle: RunHandler) -> None:
         async with self._busy:
             begun = monotonic()
             try:
-                if not self._is_current(event.message):
+                current = [event for event in events if self._is_current(event.message)]
+                if not current:
                     return
-                outputs = await handle(_records(run))
+                outputs = await handle([record for event in current for record in _records(event.value)])
                 await self.write(outputs)
                 await self.write([change for state in self._states for change in state.changes()])
                 for state in self._states:
                     state.settle()
-                await stream.ack(event)
+                for event in current:
+                    await stream.ack(event)
             except Exception as exc:
                 self._stopping = True  # nothing after this run may be handled, or its offset would cover this one
                 self._failure = exc
                 return
             RUNS.labels(label).inc()
             RUN_SECONDS.labels(label).observe(monotonic() - begun)
-            RECORDS.labels(run.topic).inc(len(run.records))
+            for event in current:
+                RECORDS.labels(event.value.topic).inc(len(event.value.records))
 
     def _is_current(self, message: Any) -> bool:
         """Tell whether the run is still ours: after a rebalance it comes again, here or elsewhere."""
