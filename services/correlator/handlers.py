@@ -143,8 +143,7 @@ class Correlator:
         return Calendar() if stored is None else decode_calendar(stored)
 
     def _all(self, partition: int) -> Iterator[EmployeeState]:
-        # In a fixed order: that of the state is another after a restart.
-        for key, value in sorted(self._state.items(partition)):
+        for key, value in self._state.items(partition):  # in the order of their keys, after a restart too
             if key.startswith(_EMPLOYEE):
                 yield decode_employee(value)
 

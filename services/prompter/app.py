@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from ipaddress import ip_address
 
@@ -11,7 +10,6 @@ import structlog
 from services.prompter.delivery import Postman
 from services.prompter.handlers import SERVICE, PromptHandler
 from services.prompter.settings import MAX_RUN, PrompterSettings
-from shared.streaming.records import Output
 from shared.streaming.service import StreamService
 from shared.streaming.topics import PROMPTS
 
@@ -26,7 +24,7 @@ class Prompter(StreamService):
         self._state = self.state("prompts")
         self._postman = Postman(settings)
         self.alongside(self._postman)
-        handler = PromptHandler(self._state, self._postman, self._keep, lambda: datetime.now(UTC))
+        handler = PromptHandler(self._state, self._postman, self.keep, lambda: datetime.now(UTC))
         self.consume([PROMPTS], handler, max_run=MAX_RUN)
         if _is_readable_on_the_way(settings):
             log.warning(
@@ -38,11 +36,6 @@ class Prompter(StreamService):
         """End the run in hand at once, what was delivered in it kept, and leave the group."""
         self._postman.interrupt()  # else the run would wait for a receiver that may not come back
         await super().stop()
-
-    async def _keep(self, outputs: Sequence[Output]) -> None:
-        await self.write(outputs)
-        await self.write(self._state.changes())
-        self._state.settle()
 
 
 def build(settings: PrompterSettings) -> Prompter:

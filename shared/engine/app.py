@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import faust
@@ -43,6 +44,14 @@ class RunApp(faust.App):
                 raise ValueError(f"{topic} is read in runs of at most {self.run_limits[topic]} already, not {limits}")
         # "raw" hands on whatever it is given, so the run comes through Faust's decoding as it is.
         return self.topic(*topics, key_serializer="raw", value_serializer="raw", maxsize=_RUNS_WAITING)
+
+    def write_back_table(self, name: str, *, partitions: int, folder: Path, cache_bytes: int) -> Any:
+        """Return a table that writes back; its `data` is a `WriteBackStore`."""
+        from shared.engine.table import WriteBackTable
+
+        return self.tables.add(
+            WriteBackTable(self, name, partitions=partitions, folder=folder, cache_bytes=cache_bytes)
+        )
 
     @cached_property
     def flow_control(self) -> FlowControlEvent:

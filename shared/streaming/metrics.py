@@ -12,6 +12,17 @@ RUN_SECONDS = Histogram(
     ["topics"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
 )
+CHECKPOINT_SECONDS = Histogram(
+    "stream_checkpoint_seconds",
+    "Time of one checkpoint: changelog acknowledged, local state written",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+RUN_RECORDS = Histogram(
+    "stream_run_records",
+    "Records that were fetched together",
+    ["topic"],
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
+)
 OUTPUTS = Counter("stream_outputs_total", "Records written and acknowledged, by topic", ["topic"])
 DEAD_LETTERS = Counter("stream_dead_letters_total", "Records sent to a dead letter topic, by source topic", ["topic"])
 WRITE_RETRIES = Counter("stream_write_retries_total", "Writes to Kafka that had to be tried again")

@@ -9,7 +9,17 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections import defaultdict
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence, Set
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+    Set,
+)
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -23,9 +33,20 @@ from pydantic import Field, ValidationError
 from starlette.types import ASGIApp
 
 from shared.engine import FetchedRecord, Run, RunApp
+from shared.engine.changelog import write_changelog
 from shared.service.health import Health, operations_app
 from shared.service.settings import ServiceSettings
-from shared.streaming.metrics import DEAD_LETTERS, LAG, OUTPUTS, RECORDS, RUN_SECONDS, RUNS, WRITE_RETRIES
+from shared.streaming.metrics import (
+    CHECKPOINT_SECONDS,
+    DEAD_LETTERS,
+    LAG,
+    OUTPUTS,
+    RECORDS,
+    RUN_RECORDS,
+    RUN_SECONDS,
+    RUNS,
+    WRITE_RETRIES,
+)
 from shared.streaming.records import Output, Poison, Record
 from shared.streaming.state import KeyedState
 from shared.streaming.topics import LARGEST_RECORD, PARTITIONS, changelog, create_topics, dead_topic
@@ -35,6 +56,10 @@ RunHandler = Callable[[Sequence[Record]], Awaitable[Sequence[Output]]]
 _WRITE_BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _LONGEST_REASON = 4000
 """Characters. A payload with ten thousand faults gives ten thousand reasons, which no header has room for."""
+_CHECKPOINT_SECONDS = 0.5
+"""How long a run that is done may wait for its checkpoint. It is what a crash makes repeat."""
+_CACHE_BYTES = 64 << 20
+"""What values that were read may take in memory, for each state."""
 _STOP_SECONDS = 20
 """How long the run in hand may take to end at a stop."""
 _LEAVE_SECONDS = 5
@@ -81,6 +106,7 @@ class StreamService:
         self.http = http(self.health)
         self.bootstrap_servers = settings.kafka_bootstrap_servers
         settings.data_dir.mkdir(parents=True, exist_ok=True)
+        self._tables_folder = settings.data_dir / name / "tables"
         self.app = RunApp(
             name,
             broker=";".join(f"kafka://{server}" for server in self.bootstrap_servers.split(",")),
@@ -96,6 +122,7 @@ class StreamService:
             producer_acks=-1,
             producer_linger_ms=2,
             producer_max_request_size=LARGEST_RECORD,
+            producer_max_batch_size=LARGEST_RECORD,  # a checkpoint of a partition is one batch
             # A request that is not answered is given up after 10 s, not after 20 minutes; `write` tries again. Seen
             # here under load about once in a dozen starts, cause not found: see docs/decisions/005-faust.md.
             producer_request_timeout=10,
@@ -107,7 +134,7 @@ class StreamService:
             broker_max_poll_interval=600,
             # Who joins waits so long for a run in hand to end before its worker is put out of the group.
             broker_rebalance_timeout=300,
-            stream_buffer_maxsize=8192,
+            stream_buffer_maxsize=4,  # runs of a changelog, in recovery
             # Faust would wait, at a stop and a rebalance, for all that is buffered to be acked, which what we drop as
             # stale never is; the run in hand is waited for by `stop` and `_when_revoked`.
             stream_wait_empty=False,
@@ -119,6 +146,9 @@ class StreamService:
         self._timers: list[tuple[float, Callable[[], Awaitable[Sequence[Output]]]]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._busy = asyncio.Lock()
+        self._done: list[tuple[Any, Any]] = []
+        """Streams and events of the runs that are done and wait for a checkpoint."""
+        self._checkpointed = monotonic()
         self._stopping = False
         self._failure: Exception | None = None
         self._write_trouble: str | None = None
@@ -144,13 +174,9 @@ class StreamService:
 
     def state(self, name: str) -> KeyedState:
         """Return the state of that name; its keys live in the partitions of the topics that are consumed."""
-        # A store in memory can't be taken over from a copy: it would be read, held and never used.
-        self.app.conf.table_standby_replicas = 0
-        table = self.app.Table(
-            name,
-            partitions=PARTITIONS,
-            key_type=bytes,
-            value_type=bytes,
+        self.app.conf.table_standby_replicas = 0  # two processes of a host may share the folder, which one has open
+        table = self.app.write_back_table(
+            name, partitions=PARTITIONS, folder=self._tables_folder, cache_bytes=_CACHE_BYTES
         )
         state = KeyedState(table)
         self._states.append(state)
@@ -185,6 +211,7 @@ class StreamService:
         for seconds, make in self._timers:
             self._tasks.append(asyncio.create_task(self._tick(seconds, make)))
         self._tasks.append(asyncio.create_task(self._measure_lag()))
+        self._tasks.append(asyncio.create_task(self._checkpoint_in_time()))
 
     async def run(self) -> None:
         """Return only by raising: what made the service fail."""
@@ -217,7 +244,7 @@ class StreamService:
     async def _end_run(self) -> None:
         async with self._busy:
             if self.app.started and not self.app.crashed:
-                await self.app.consumer.commit()
+                await self._finish()
 
     async def write(self, outputs: Sequence[Output]) -> None:
         """Return when Kafka has acknowledged all outputs; try for as long as it takes.
@@ -235,17 +262,11 @@ class StreamService:
             if failed is None:
                 break
             error = results[failed]
-            if isinstance(error, MessageSizeTooLargeError | UnknownTopicOrPartitionError) or not isinstance(
-                error, KafkaError
-            ):
+            if not isinstance(error, KafkaError):
                 raise error
             pending = pending[failed:]
-            wait = _WRITE_BACKOFF_SECONDS[min(attempt, len(_WRITE_BACKOFF_SECONDS) - 1)]
+            await self._trouble(error, attempt)
             attempt += 1
-            self._write_trouble = f"can't write: {error}"
-            WRITE_RETRIES.inc()
-            log.warning("Kafka did not take the outputs, trying again", error=str(error), again_in_seconds=wait)
-            await asyncio.sleep(wait)
         self._write_trouble = None
         for output in outputs:
             OUTPUTS.labels(output.topic).inc()
@@ -272,11 +293,10 @@ class StreamService:
                     return
                 outputs = await handle([record for event in current for record in _records(event.value)])
                 await self.write(outputs)
-                await self.write([change for state in self._states for change in state.changes()])
-                for state in self._states:
-                    state.settle()
-                for event in current:
-                    await stream.ack(event)
+                await self._settle()
+                self._done.extend((stream, event) for event in current)
+                if not self._states or self._checkpoint_is_due():
+                    await self._checkpoint()
             except Exception as exc:
                 self._stopping = True  # nothing after this run may be handled, or its offset would cover this one
                 self._failure = exc
@@ -285,6 +305,71 @@ class StreamService:
             RUN_SECONDS.labels(label).observe(monotonic() - begun)
             for event in current:
                 RECORDS.labels(event.value.topic).inc(len(event.value.records))
+                RUN_RECORDS.labels(event.value.topic).observe(len(event.value.records))
+
+    async def keep(self, outputs: Sequence[Output]) -> None:
+        """Make outputs, and the state as it is after them, safe in the midst of a run: for what can't be repeated."""
+        await self.write(outputs)
+        await self._settle()
+        await self._checkpoint()
+
+    async def _settle(self) -> None:
+        if not all(state.fits() for state in self._states):
+            await self._checkpoint()
+        for state in self._states:
+            state.settle()
+
+    def _checkpoint_is_due(self) -> bool:
+        return monotonic() > self._checkpointed + _CHECKPOINT_SECONDS
+
+    async def _checkpoint(self) -> None:
+        """Save what has settled, changelog first, then let the offsets of the runs that are done be committed."""
+        begun = monotonic()
+        for state in self._states:
+            if unsaved := state.unsaved():
+                state.saved(await self._write_changelog(state.changelog, unsaved))
+        for stream, event in self._done:
+            await stream.ack(event)
+        self._done.clear()
+        self._checkpointed = monotonic()
+        CHECKPOINT_SECONDS.observe(self._checkpointed - begun)
+
+    async def _write_changelog(self, topic: str, changes: Mapping[int, Mapping[bytes, bytes | None]]) -> dict[int, int]:
+        attempt = 0
+        while True:
+            try:
+                offsets = await write_changelog(self.app, topic, changes)
+            except KafkaError as exc:
+                await self._trouble(exc, attempt)
+                attempt += 1
+            else:
+                self._write_trouble = None
+                return offsets
+
+    async def _trouble(self, error: KafkaError, attempt: int) -> None:
+        """Wait before a write is tried again.
+
+        Raises:
+            KafkaError: `error`, when Kafka will never take it.
+        """
+        if isinstance(error, MessageSizeTooLargeError | UnknownTopicOrPartitionError):
+            raise error
+        wait = _WRITE_BACKOFF_SECONDS[min(attempt, len(_WRITE_BACKOFF_SECONDS) - 1)]
+        self._write_trouble = f"can't write: {error}"
+        WRITE_RETRIES.inc()
+        log.warning("Kafka did not take the outputs, trying again", error=str(error), again_in_seconds=wait)
+        await asyncio.sleep(wait)
+
+    async def _checkpoint_in_time(self) -> None:
+        while True:
+            await asyncio.sleep(_CHECKPOINT_SECONDS)
+            async with self._busy:
+                if self._done and not self._stopping and self._checkpoint_is_due():
+                    try:
+                        await self._checkpoint()
+                    except Exception as exc:
+                        self._stopping = True
+                        self._failure = exc
 
     def _is_current(self, message: Any) -> bool:
         """Tell whether the run is still ours: after a rebalance it comes again, here or elsewhere."""
@@ -300,17 +385,24 @@ class StreamService:
     async def _when_revoked(self, *_: Any, **__: Any) -> None:
         # The group waits for us here, so the run in hand can end and commit before its partitions go elsewhere.
         async with self._busy:
-            await self.app.consumer.commit()
+            await self._finish()
+            self._done.clear()  # of a failed service; it comes again, here or elsewhere
             for forget in self._forget:
                 forget()
+
+    async def _finish(self) -> None:
+        if self._failure is None:
+            await self._checkpoint()
+        await self.app.consumer.commit()
 
     async def _when_assigned(self, *told: Any, **_: Any) -> None:
         _, assigned = told
         tables: Any = self.app.tables
         for state in self._states:
             ours = {tp.partition for tp in assigned if tp.topic == state.changelog}
-            state.forget_all_but(ours)
-            for partition in set(range(PARTITIONS)) - ours:  # so that all of it is read again when it comes back
+            for partition in (
+                set(range(PARTITIONS)) - ours
+            ):  # when it comes back, what is on the disk says where to begin
                 tables.recovery.revoke(TP(state.changelog, partition))
 
     async def _tick(self, seconds: float, make: Callable[[], Awaitable[Sequence[Output]]]) -> None:

@@ -1,14 +1,15 @@
-"""Keeps a service's state by partition and key: read and changed at once, made durable when its run settles.
+"""Keeps a service's state by partition and key: read and changed at once, made durable by checkpoints.
 
-State changes of a run are held back in memory until the run's outputs are acknowledged; then they go to the changelog,
-and when that is acknowledged, to the local table. So the state is never ahead of the outputs that it caused, and a run
-that is handled again after a crash gives the same outputs again instead of none.
-(A stock Faust table writes locally first and to the changelog some time after: see docs/decisions.)
+State changes of a run are held back until the run's outputs are acknowledged; then they settle in the table's memory. A
+checkpoint, some runs later, writes what has settled to the changelog, then to the local disk, then lets the offsets go.
+So the state is never ahead of the outputs that it caused, and a run that is handled again after a crash gives the same
+outputs again instead of none. (A stock Faust table writes locally first and to the changelog some time after: see
+docs/decisions.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from shared.streaming.metrics import STATE_KEYS
@@ -17,6 +18,11 @@ from shared.streaming.topics import LARGEST_RECORD
 
 _LARGEST_VALUE = LARGEST_RECORD - 64 * 1024
 """Bytes: beside the value, the record has a key."""
+BATCH_ROOM = LARGEST_RECORD - 64 * 1024
+"""Bytes of keys and values that surely go into one record batch of a changelog."""
+_ENTRY = 150
+"""Bytes that a key and a value are counted for beside their own; a record takes at most 30."""
+_SLICE = 500
 
 
 class KeyedState:
@@ -27,15 +33,16 @@ class KeyedState:
 
     def __init__(self, table: Any) -> None:
         self._table = table
+        self._store = table.data
         self._pending: dict[bytes, bytes | None] = {}
-        STATE_KEYS.labels(table.name).set_function(lambda: len(table.data.data))
+        STATE_KEYS.labels(table.name).set_function(self._store.estimated_keys)
 
     def get(self, partition: int, key: str) -> bytes | None:
         """Return the value, with the changes of the present run, or None."""
         stored = _stored(partition, key)
         if stored in self._pending:
             return self._pending[stored]
-        value: bytes | None = self._table.data.data.get(stored)
+        value: bytes | None = self._store.value(partition, stored)
         return value
 
     def put(self, partition: int, key: str, value: bytes | None) -> None:
@@ -53,13 +60,25 @@ class KeyedState:
         self._pending[_stored(partition, key)] = value
 
     def items(self, partition: int) -> Iterator[tuple[str, bytes]]:
-        """Return the keys and values of a partition as they are now; changes made meanwhile are not seen."""
+        """Yield the keys and values of a partition in the order of their keys' bytes.
+
+        They are read in slices, so no more than one is in memory. Changes that are made meanwhile to keys further on
+        may be seen.
+        """
         prefix = _prefix(partition)
-        merged = {k: v for k, v in self._table.data.data.items() if k.startswith(prefix)}
-        merged.update((k, v) for k, v in self._pending.items() if k.startswith(prefix))
-        for stored, value in merged.items():
-            if value is not None:
-                yield stored[len(prefix) :].decode(), value
+        pending = sorted(key for key in self._pending if key.startswith(prefix))
+        after = prefix
+        while True:
+            slice_ = self._store.scan(partition, after, _SLICE)
+            last = slice_[-1][0] if slice_ else None
+            merged: dict[bytes, bytes | None] = dict(slice_)
+            merged.update((k, self._pending[k]) for k in pending if after < k and (last is None or k <= last))
+            for stored, value in sorted(merged.items()):
+                if value is not None:
+                    yield stored[len(prefix) :].decode(), value
+            if last is None:
+                return
+            after = last
 
     def changes(self) -> list[Output]:
         """Return the present run's changes as records for the changelog; a tombstone for a deleted key."""
@@ -68,31 +87,44 @@ class KeyedState:
             for stored, value in self._pending.items()
         ]
 
+    def fits(self) -> bool:
+        """Tell whether the present run's changes and the settled ones of earlier runs go into one batch a partition.
+
+        If not, the earlier ones have to be saved before these settle. A batch is there whole or not at all; of several
+        the first alone may be, and keys that changed in several runs could then be older in it than their order says.
+        """
+        room: dict[int, int] = {}
+        for change in self.changes():
+            partition = _partition(change.key or b"")
+            if partition not in room:
+                unsaved = self._store.dirty_bytes(partition)
+                room[partition] = BATCH_ROOM - unsaved if unsaved else 1 << 62
+            room[partition] -= _ENTRY + len(change.key or b"") + len(change.value or b"")
+        return all(left >= 0 for left in room.values())
+
     def settle(self) -> None:
-        """Move the changes to the local table. The changelog has them by now."""
-        local = self._table.data.data
+        """Hand the changes to the table: seen by later runs, saved by the next checkpoint."""
+        changed: dict[int, dict[bytes, bytes | None]] = {}
         for stored, value in self._pending.items():
-            if value is None:
-                local.pop(stored, None)
-            else:
-                local[stored] = value
+            changed.setdefault(_partition(stored), {})[stored] = value
+        for partition, changes in changed.items():
+            self._store.change(partition, changes)
         self._pending.clear()
+
+    def unsaved(self) -> dict[int, dict[bytes, bytes | None]]:
+        """Return the settled changes that no checkpoint has saved, by partition."""
+        changes: dict[int, dict[bytes, bytes | None]] = self._store.unsaved()
+        return changes
+
+    def saved(self, offsets: Mapping[int, int]) -> None:
+        """Move the unsaved changes to disk. The changelog has them by now, up to these offsets by partition."""
+        self._store.saved(offsets)
 
     @property
     def changelog(self) -> str:
         """The topic that the changes go to."""
         name: str = self._table.changelog_topic_name
         return name
-
-    def forget_all_but(self, partitions: Collection[int]) -> None:
-        """Drop what is held of partitions that are not ours any more.
-
-        They may come back with keys deleted by another worker, whose tombstones the changelog may have lost by then
-        (Faust drops only what it has recovered itself, not what was settled since).
-        """
-        local = self._table.data.data
-        for stored in [stored for stored in local if _partition(stored) not in partitions]:
-            del local[stored]
 
 
 def _prefix(partition: int) -> bytes:
@@ -104,5 +136,5 @@ def _partition(stored: bytes) -> int:
 
 
 def _stored(partition: int, key: str) -> bytes:
-    # Faust's in-memory store is one dict for all partitions, so the partition has to be part of the key.
+    # So that a key says where it belongs, in the changelog too. (Once Faust's store was one dict for all partitions.)
     return _prefix(partition) + key.encode()

@@ -15,7 +15,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from random import Random
-from types import SimpleNamespace
 from typing import TypeVar
 
 from hypothesis import HealthCheck, given, settings
@@ -62,9 +61,9 @@ from shared.contracts.outputs import (
     PromptWithdrawn,
 )
 from shared.streaming.records import Record
-from shared.streaming.state import KeyedState
 from tests.career import Log
 from tests.histories import a_history, an_interleaving
+from tests.states import a_state
 
 quick = settings(
     max_examples=45,
@@ -131,7 +130,7 @@ def test_the_service_says_what_the_rules_say_in_runs_of_any_length_and_after_any
 def through_the_service(rng: Random, events: Sequence[CareerEvent]) -> list[bytes]:
     """Feed the events to the real handler, in runs; between runs it may be started anew on what it has stored."""
     stored: dict[bytes, bytes] = {}
-    state = state_of(stored)
+    state = a_state(stored)
     correlator = Correlator(state, Policy(), "correlator")
     outputs: list[bytes] = []
     records = a_partition_of(events)
@@ -166,7 +165,7 @@ def through_crashes(rng: Random, events: Sequence[CareerEvent]) -> list[bytes]:
     records = a_partition_of(events)
     while records:
         stored = dict(changelog)
-        state = state_of(stored)
+        state = a_state(stored)
         correlator = Correlator(state, Policy(), "correlator")
         while records:
             run = records[: rng.randint(1, 8)]
@@ -192,11 +191,6 @@ def a_partition_of(events: Sequence[CareerEvent]) -> list[Record]:
         Record("career-events", 1, offset, None, write_contract(event), (), utc(2026, 1, 1))
         for offset, event in enumerate(events)
     ]
-
-
-def state_of(stored: dict[bytes, bytes]) -> KeyedState:
-    table = SimpleNamespace(data=SimpleNamespace(data=stored), changelog_topic_name="changelog", name="test")
-    return KeyedState(table)
 
 
 HISTORIES = 25

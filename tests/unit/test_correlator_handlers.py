@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from types import SimpleNamespace
 
 import pytest
 
@@ -18,7 +17,6 @@ from shared.contracts.ids import EventId
 from shared.contracts.outputs import PromptOpened, PromptUpdated, read_gap_event, read_prompt_event
 from shared.streaming import state
 from shared.streaming.records import Output, Record
-from shared.streaming.state import KeyedState
 from tests.career import (
     CLOSES,
     IN_CYCLE,
@@ -31,6 +29,7 @@ from tests.career import (
     an_employee_joined,
     days_after,
 )
+from tests.states import a_state
 
 
 class Service:
@@ -38,8 +37,7 @@ class Service:
 
     def __init__(self) -> None:
         self.stored: dict[bytes, bytes] = {}
-        table = SimpleNamespace(data=SimpleNamespace(data=self.stored), changelog_topic_name="changelog", name="test")
-        self.state = KeyedState(table)
+        self.state = a_state(self.stored)
         self.correlator = Correlator(self.state, Policy(), "correlator")
         self.offset = 0
 

@@ -6,7 +6,6 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -53,8 +52,8 @@ from shared.contracts.feeds import PEOPLE, read_payload
 from shared.contracts.ids import EmployeeId, EventId, Ref, RelationshipId, UnitId, feed_event_id, normalised_ref
 from shared.streaming.intake import UnknownPerson
 from shared.streaming.records import Output, Poison, Record
-from shared.streaming.state import KeyedState
 from shared.streaming.topics import CAREER_EVENTS, IDENTITIES, PARTITIONS, PEOPLE_CHANGES
+from tests.states import a_state
 
 ANN, BEA, CID, DAN = (EmployeeId(name) for name in ("E-ann", "E-bea", "E-cid", "E-dan"))
 DAY = utc(2026, 3, 1)
@@ -820,11 +819,6 @@ def test_a_units_change_needs_somebody_to_concern() -> None:
 # -- the handler: a person's partition ------------------------------------------------------------
 
 
-def a_state(name: str, stored: dict[bytes, bytes] | None = None) -> KeyedState:
-    local = SimpleNamespace(data={} if stored is None else stored)
-    return KeyedState(SimpleNamespace(data=local, name=name, changelog_topic_name=f"{name}-changelog"))
-
-
 def a_record(change: Change, partition: int = 0, offset: int = 0) -> Record:
     return Record(PEOPLE_CHANGES, partition, offset, b"", write_contract(change), (), DAY)
 
@@ -834,7 +828,7 @@ def career(outputs: Iterable[Output]) -> list[CareerEvent]:
 
 
 def test_a_statement_goes_to_its_topic_by_its_key() -> None:
-    handle = ChangeHandler(a_state("people"), a_state("units"))
+    handle = ChangeHandler(a_state(name="people"), a_state(name="units"))
     outputs = list(handle(a_record(a_hire(manager_id="M1"))))
     assert [(output.topic, output.key, output.partition) for output in outputs] == [
         (IDENTITIES, b"hris:E-ann", None),
@@ -845,7 +839,7 @@ def test_a_statement_goes_to_its_topic_by_its_key() -> None:
 
 
 def test_a_unit_restates_those_who_sit_below_it_and_nobody_else() -> None:
-    handle = ChangeHandler(a_state("people"), a_state("units"))
+    handle = ChangeHandler(a_state(name="people"), a_state(name="units"))
     for change in (a_hire(ANN), a_hire(BEA, unit_id="other"), a_unit("team", "dept", at=1)):
         said = career(handle(a_record(change)))
     assert [(one.employee_id, one.type) for one in said] == [(ANN, "employee.joined")]
@@ -864,7 +858,7 @@ def test_a_unit_restates_those_who_sit_below_it_and_nobody_else() -> None:
 def test_a_partition_that_was_elsewhere_meanwhile_is_seen_as_it_came_back(
     meanwhile: Change, then: Change, path: tuple[str, ...]
 ) -> None:
-    people, units = a_state("people"), a_state("units")
+    people, units = a_state(name="people"), a_state(name="units")
     here, elsewhere = ChangeHandler(people, units), ChangeHandler(people, units)
     here(a_record(a_hire(ANN)))
     elsewhere(a_record(meanwhile))
@@ -875,7 +869,7 @@ def test_a_partition_that_was_elsewhere_meanwhile_is_seen_as_it_came_back(
 
 @pytest.mark.parametrize("patches", [1, history.KEPT + 1], ids=["in a patch", "folded away"])
 def test_a_process_that_takes_over_knows_where_people_were(patches: int) -> None:
-    people, units = a_state("people"), a_state("units")
+    people, units = a_state(name="people"), a_state(name="units")
     before = ChangeHandler(people, units)
     for change in (a_hire(ANN), *(a_patch(ANN, at=number, location=f"city {number}") for number in range(1, patches))):
         before(a_record(change))
@@ -884,13 +878,13 @@ def test_a_process_that_takes_over_knows_where_people_were(patches: int) -> None
 
 
 def test_partitions_do_not_see_each_other() -> None:
-    handle = ChangeHandler(a_state("people"), a_state("units"))
+    handle = ChangeHandler(a_state(name="people"), a_state(name="units"))
     handle(a_record(a_hire(ANN), partition=0))
     assert career(handle(a_record(a_unit("team", "dept"), partition=1))) == []
 
 
 def test_a_unit_whose_people_cannot_be_read_changes_nothing() -> None:
-    people, units = a_state("people"), a_state("units")
+    people, units = a_state(name="people"), a_state(name="units")
     handle = ChangeHandler(people, units)
     handle(a_record(a_hire(ANN)))
     good = people.get(0, ANN)
@@ -904,7 +898,7 @@ def test_a_unit_whose_people_cannot_be_read_changes_nothing() -> None:
 
 
 def test_what_is_no_change_is_refused_with_the_field() -> None:
-    handle = ChangeHandler(a_state("people"), a_state("units"))
+    handle = ChangeHandler(a_state(name="people"), a_state(name="units"))
     with pytest.raises(Poison, match="without a value"):
         handle(Record(PEOPLE_CHANGES, 0, 0, b"x", None, (), DAY))
     with pytest.raises(ValidationError, match="effective_at"):
@@ -923,7 +917,7 @@ class World:
     """
 
     def __init__(self, rng: random.Random | None = None) -> None:
-        self.handler = ChangeHandler(a_state("people"), a_state("units"))
+        self.handler = ChangeHandler(a_state(name="people"), a_state(name="units"))
         self.identities: dict[Ref, EmployeeId] = {}
         self.log: list[CareerEvent] = []
         self.changes: list[Record] = []
@@ -1073,7 +1067,7 @@ def test_a_replay_from_nothing_says_the_same_byte_for_byte() -> None:
     events = [tied(ANN, BEA, "worked_with"), hired(ANN, manager_id=BEA), defined("team", "dept"), hired(BEA)]
     events += [changed(BEA, at=4, level=7), defined("dept", "company", at=2)]
     world = World().feed(*events)
-    fresh = ChangeHandler(a_state("people"), a_state("units"))
+    fresh = ChangeHandler(a_state(name="people"), a_state(name="units"))
     said = [output.value for record in world.changes for output in fresh(record) if output.topic == CAREER_EVENTS]
     assert sorted(value or b"" for value in said) == sorted(write_contract(event) for event in world.log)
     assert world.again() == []

@@ -12,13 +12,8 @@ from pydantic import BaseModel
 
 from shared.streaming.records import Output, Poison, Record
 from shared.streaming.service import dead_letter, each, gathered, reason_of
-from shared.streaming.state import KeyedState
 from shared.streaming.topics import ALL_TOPICS, LARGEST_RECORD, PARTITIONS, dead_topic
-
-
-def a_state() -> KeyedState:
-    table = SimpleNamespace(name="test", changelog_topic_name="test-changelog", data=SimpleNamespace(data={}))
-    return KeyedState(table)
+from tests.states import a_state
 
 
 def a_record(value: bytes | None = b"v", *, key: bytes | None = b"k", offset: int = 7) -> Record:
@@ -29,9 +24,9 @@ def test_a_change_is_seen_at_once_and_not_in_the_table_before_it_has_settled() -
     state = a_state()
     state.put(1, "a", b"1")
     assert state.get(1, "a") == b"1"
-    assert state._table.data.data == {}
+    assert state._store.held == {}
     state.settle()
-    assert state._table.data.data == {b"1/a": b"1"}
+    assert state._store.held == {b"1/a": b"1"}
     assert (state.get(1, "a"), state.changes()) == (b"1", [])
 
 
@@ -62,7 +57,7 @@ def test_the_changelog_gets_each_change_in_its_partition_and_a_tombstone_for_wha
         Output("test-changelog", b"3/gone", None, partition=3),
     ]
     state.settle()
-    assert state._table.data.data == {b"3/kept": b"1"}
+    assert state._store.held == {b"3/kept": b"1"}
 
 
 def test_items_show_the_changes_of_the_present_run() -> None:

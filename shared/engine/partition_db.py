@@ -1,0 +1,134 @@
+"""Keeps a partition's keys in RocksDB, with the changelog offset up to which they hold; sets a broken folder aside."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, cast
+
+from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch
+
+_OFFSET: Final = b"\x00offset"
+"""Where the offset lies among the keys; no key of ours begins with a zero byte."""
+_WRITE_BUFFER: Final = 16 << 20
+_BLOCK_CACHE: Final = 16 << 20
+"""Bytes, for each partition: what is asked for often lies in our own cache, decoded from no block."""
+
+log = logging.getLogger(__name__)
+
+
+class FolderInUse(Exception):
+    """Another process has the folder open: one that the partition was taken from and that has not let go yet."""
+
+
+class FolderBroken(Exception):
+    """The folder turned out to be torn while it was used. It has been set aside; a restart rebuilds it."""
+
+
+class PartitionDb:
+    """One partition's keys and values, as bytes.
+
+    A folder that can't be opened is set aside as `<folder>.broken`, in place of an earlier one, and an empty one is
+    begun, which has no offset and is filled from the changelog. Writes go to RocksDB's log without waiting for the
+    disk: after a power cut the end may be missing, and with it the offset that said it was there.
+
+    Raises:
+        FolderInUse: another process has it open.
+        OSError: a fault that a new folder would have too, such as a full disk.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._db = _opened(folder)
+        except FolderBroken:
+            self._db = _opened(folder)
+
+    @property
+    def offset(self) -> int | None:
+        """The offset of the last changelog record that is in here; None for an empty folder."""
+        (stored,) = self.get_many([_OFFSET])
+        return None if stored is None else int(stored)
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the values, None where there is none."""
+        with _Guard(self.folder):
+            found: Any = self._db.get(list(keys))
+        return cast(list[bytes | None], found)
+
+    def write(self, changes: Iterable[tuple[bytes, bytes | None]], offset: int) -> None:
+        """Write the changes and the offset of the last of their changelog records, all or nothing; None deletes."""
+        batch = WriteBatch(raw_mode=True)
+        for key, value in changes:
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.put(key, value)
+        batch.put(_OFFSET, b"%d" % offset)
+        with _Guard(self.folder):
+            self._db.write(batch)
+
+    def scan(self, after: bytes, most: int) -> list[tuple[bytes, bytes]]:
+        """Return up to `most` keys behind `after`, in their order, with their values."""
+        with _Guard(self.folder):
+            return list(self._behind(max(after, _OFFSET), most))
+
+    def _behind(self, after: bytes, most: int) -> Iterator[tuple[bytes, bytes]]:
+        at = self._db.iter()
+        at.seek(after + b"\x00")
+        for _ in range(most):
+            if not at.valid():
+                at.status()
+                return
+            yield at.key(), at.value()
+            at.next()
+
+    def estimated_keys(self) -> int:
+        """Return about how many keys there are."""
+        return int(self._db.property_int_value("rocksdb.estimate-num-keys") or 0)
+
+    def close(self) -> None:
+        """Let another process open the folder."""
+        self._db.close()
+
+
+def _opened(folder: Path) -> Rdict:
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_write_buffer_size(_WRITE_BUFFER)
+    blocks = BlockBasedOptions()
+    blocks.set_block_cache(Cache(_BLOCK_CACHE))
+    blocks.set_bloom_filter(10, block_based=False)
+    options.set_block_based_table_factory(blocks)
+    with _Guard(folder):
+        return Rdict(str(folder), options=options)
+
+
+class _Guard:
+    """Tells RocksDB's faults apart, which all come as bare exceptions."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, fault: BaseException | None, trace: object) -> None:
+        if fault is None:
+            return
+        said = str(fault)
+        if "LOCK" in said:
+            raise FolderInUse(f"{self._folder} is open in another process: {said}") from fault
+        if said.startswith("Corruption") or "No such file" in said or said.startswith("Invalid argument"):
+            aside = self._folder.with_name(self._folder.name + ".broken")
+            shutil.rmtree(aside, ignore_errors=True)
+            self._folder.rename(aside)
+            log.error(
+                "%s is torn, set aside as %s; it will be rebuilt from the changelog: %s", self._folder, aside, said
+            )
+            raise FolderBroken(f"{self._folder} is torn: {said}") from fault
+        if said.startswith("IO error"):
+            raise OSError(f"{self._folder}: {said}") from fault

@@ -1,0 +1,176 @@
+"""What the write-back store keeps, saves, forgets and rebuilds, on real RocksDB folders without a broker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from faust.types import TP
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.engine.partition_db import FolderInUse, PartitionDb
+from shared.engine.runs import Run
+from shared.engine.store import WriteBackStore
+
+
+class Stores:
+    """One table's store, its partitions open, and opened again as after a restart."""
+
+    def __init__(self, folder: Path, *, cache_bytes: int = 1 << 20) -> None:
+        self.folder = folder
+        self.cache_bytes = cache_bytes
+        self.store: Any = None
+
+    async def opened(self, *partitions: int) -> WriteBackStore:
+        if self.store is not None:
+            await self.store.on_stop()
+        app: Any = SimpleNamespace(consumer=SimpleNamespace(highwater=lambda tp: 10))
+        table: Any = SimpleNamespace(name="t", changelog_topic=SimpleNamespace(topics=["t-changelog"]))
+        self.store = WriteBackStore("rocksdb://", app, table, folder=self.folder, cache_bytes=self.cache_bytes)
+        await self.store.on_rebalance({TP("t-changelog", p) for p in partitions or (0, 1)}, set(), set())
+        store: WriteBackStore = self.store
+        return store
+
+
+@pytest.fixture
+async def stores(tmp_path: Path) -> Any:
+    made = Stores(tmp_path)
+    yield made
+    if made.store is not None:
+        await made.store.on_stop()
+
+
+async def test_a_change_is_seen_at_once_and_on_disk_after_its_checkpoint_with_its_offset(stores: Stores) -> None:
+    store = await stores.opened()
+    store.change(1, {b"a": b"1", b"b": b"2"})
+    assert store.load(1, [b"a", b"b", b"c"]) == [b"1", b"2", None]
+    assert store.value(0, b"a") is None
+    assert (await stores.opened()).value(1, b"a") is None  # killed before the checkpoint
+    store = stores.store
+    store.change(1, {b"a": b"1", b"b": b"2"})
+    assert store.unsaved() == {1: {b"a": b"1", b"b": b"2"}}
+    store.saved({1: 41})
+    assert (store.unsaved(), store.dirty_bytes(1)) == ({}, 0)
+    store = await stores.opened()
+    assert store.load(1, [b"a", b"b"]) == [b"1", b"2"]
+    assert [store.persisted_offset(TP("t-changelog", p)) for p in (0, 1)] == [None, 41]
+
+
+async def test_a_deleted_key_stays_deleted(stores: Stores) -> None:
+    store = await stores.opened()
+    store.change(0, {b"a": b"1"})
+    store.saved({0: 1})
+    store.change(0, {b"a": None})
+    assert (store.value(0, b"a"), store.scan(0, b"", 10), store.unsaved()) == (None, [], {0: {b"a": None}})
+    store.saved({0: 2})
+    assert (store.value(0, b"a"), (await stores.opened()).value(0, b"a")) == (None, None)
+
+
+async def test_a_rebalance_drops_what_was_not_saved_and_lets_go_of_what_is_not_ours(stores: Stores) -> None:
+    store = await stores.opened()
+    store.change(0, {b"a": b"1"})
+    store.saved({0: 1})
+    store.change(0, {b"a": b"2", b"b": b"2"})
+    assert store.value(0, b"a") == b"2"
+    await store.on_rebalance({TP("t-changelog", 0)}, set(), set())
+    assert (store.load(0, [b"a", b"b"]), store.unsaved(), store.dirty_bytes(0)) == ([b"1", None], {}, 0)
+    other = PartitionDb(stores.folder / "t" / "1")  # would be in use
+    with pytest.raises(FolderInUse):
+        PartitionDb(stores.folder / "t" / "0")
+    other.close()
+
+
+@pytest.mark.parametrize("torn", ["*.sst", "CURRENT", "MANIFEST-*"])
+async def test_a_torn_folder_is_set_aside_and_begun_anew(stores: Stores, torn: str) -> None:
+    store = await stores.opened(0)
+    store.change(0, {b"%d" % n: b"v" * 100 for n in range(1000)})
+    store.saved({0: 999})
+    store._dbs[0]._db.flush()
+    await store.on_stop()
+    stores.store = None
+    (victim,) = list((stores.folder / "t" / "0").glob(torn))[:1]
+    victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 2])
+    store = await stores.opened(0)
+    assert (store.persisted_offset(TP("t-changelog", 0)), store.scan(0, b"", 10)) == (None, [])
+    store.change(0, {b"a": b"1"})
+    store.saved({0: 1})
+    assert store.value(0, b"a") == b"1"
+
+
+async def test_recovery_writes_a_run_with_its_offset(stores: Stores) -> None:
+    store = await stores.opened()
+
+    def event(partition: int, *records: tuple[int, bytes, bytes | None]) -> Any:
+        fetched: Any = [SimpleNamespace(offset=o, key=k, value=v) for o, k, v in records]
+        return SimpleNamespace(value=Run("t-changelog", partition, fetched))
+
+    first = event(0, (3, b"a", b"1"), (4, b"b", b"1"), (9, b"a", b"2"))
+    store.apply_changelog_batch([first, event(1, (1, b"c", b"1")), event(0, (10, b"b", None))], None, None)
+    assert store.scan(0, b"", 10) == [(b"a", b"2")]
+    assert store.scan(1, b"", 10) == [(b"c", b"1")]
+    assert [store.persisted_offset(TP("t-changelog", p)) for p in (0, 1)] == [10, 1]
+
+
+async def test_after_a_fault_in_recovery_nothing_later_covers_the_hole(stores: Stores) -> None:
+    store = await stores.opened(0)
+    crashed: list[BaseException] = []
+
+    async def crash(fault: BaseException) -> None:
+        crashed.append(fault)
+
+    store.app.crash = crash
+    fetched: Any = [SimpleNamespace(offset=1, key=b"a", value=b"1")]
+    missing = SimpleNamespace(value=Run("t-changelog", 3, fetched))  # no such partition here
+    good = SimpleNamespace(value=Run("t-changelog", 0, fetched))
+    for batch in ([missing], [good]):
+        with pytest.raises(KeyError):
+            store.apply_changelog_batch(batch, None, None)
+    assert store.persisted_offset(TP("t-changelog", 0)) is None
+
+
+async def test_memory_for_values_that_were_read_has_a_bound(tmp_path: Path) -> None:
+    made = Stores(tmp_path, cache_bytes=10_000)
+    store = await made.opened(0)
+    store.change(0, {b"%04d" % n: b"v" * 100 for n in range(1000)})
+    store.saved({0: 1})
+    assert store.load(0, [b"%04d" % n for n in range(1000)]) == [b"v" * 100] * 1000
+    assert store._cache._size <= 10_000
+    assert 0 < len(store._cache._held) < 50
+    await store.on_stop()
+
+
+Steps = st.lists(st.tuples(st.sampled_from("pdcr"), st.integers(0, 12), st.binary(max_size=4)), min_size=1, max_size=60)
+
+
+@settings(max_examples=30, deadline=None)
+@given(steps=Steps, most=st.integers(1, 4))
+async def test_whatever_happens_it_reads_like_a_dict_and_restarts_at_its_last_checkpoint(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int, bytes]], most: int
+) -> None:
+    made = Stores(tmp_path_factory.mktemp("store"), cache_bytes=2000)
+    store = await made.opened(0)
+    now: dict[bytes, bytes] = {}
+    saved: dict[bytes, bytes] = {}
+    for at, (what, number, value) in enumerate(steps):
+        key = b"k%02d" % number
+        if what == "p":
+            store.change(0, {key: value})
+            now[key] = value
+        elif what == "d":
+            store.change(0, {key: None})
+            now.pop(key, None)
+        elif what == "c":
+            store.saved(dict.fromkeys(store.unsaved(), at))
+            saved = dict(now)
+        else:
+            store = await made.opened(0)
+            now = dict(saved)
+        assert store.value(0, key) == now.get(key)
+        found: list[tuple[bytes, bytes]] = []
+        while piece := store.scan(0, found[-1][0] if found else b"", most):
+            found += piece
+        assert found == sorted(now.items())
+    await store.on_stop()
