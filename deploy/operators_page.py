@@ -23,8 +23,8 @@ from shared.service.settings import ServiceSettings, environment_name
 from shared.streaming.service import StreamSettings
 
 PAGE: Final = PROJECT / "docs" / "operators.md"
-STREAM_METRICS: Final = "shared.streaming.metrics"
-"""The module of the metrics that every service has which reads from Kafka."""
+STREAM_METRICS: Final = ("shared.streaming.metrics", "shared.engine.metrics")
+"""The modules of the metrics that every service has which reads from Kafka."""
 
 
 class PageError(Exception):
@@ -70,7 +70,7 @@ def settings_of(service: Service) -> type[ServiceSettings]:
 
 def stream_metrics() -> list[Exported]:
     """Return what every service exports that reads from Kafka."""
-    return _exported(importlib.import_module(STREAM_METRICS))
+    return [metric for module in STREAM_METRICS for metric in _exported(importlib.import_module(module))]
 
 
 def metrics_of(service: Service) -> list[Exported]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -66,6 +67,33 @@ def test_nothing_is_lost_or_doubled_by_a_worker_that_is_killed_five_times(broker
         counting.wait_until_counted()
     assert killed_in_start, "no kill met a start: they are to come in recovery too"
     assert_the_fold_of_the_log(counting)
+
+
+@pytest.mark.parametrize("folder", ["kept", "deleted", "torn"])
+def test_a_killed_worker_goes_on_with_its_table_folder(broker: Quick, tmp_path: Path, folder: str) -> None:
+    chance = random.Random(folder)
+    counting = Counting(broker)
+    tables = tmp_path / "faust" / counting.group / "tables"
+    with counting.workers(tmp_path, "one", session_seconds=SESSION, record_seconds=0.0005) as workers:
+        with feeding(counting, 12_000, a_second=1500):
+            for _ in range(4):
+                more = counted_so_far(counting) + chance.randrange(1000)
+                assert wait_until(lambda: counted_so_far(counting) >= more, within=60, every=0.02)  # noqa: B023
+                workers.kill("one")
+                if folder == "deleted":
+                    shutil.rmtree(tables)
+                elif folder == "torn":
+                    for victim in chance.sample(
+                        files := [f for f in tables.rglob("*") if is_data(f)], min(4, len(files))
+                    ):
+                        os.truncate(victim, victim.stat().st_size // 2)
+                workers.restart("one")
+        counting.wait_until_counted()
+    assert_the_fold_of_the_log(counting)
+
+
+def is_data(path: Path) -> bool:
+    return path.is_file() and path.name.startswith(("0", "MANIFEST", "CURRENT")) and path.stat().st_size > 0
 
 
 def restart_and_kill(workers: Supervisor, name: str, *, after: float) -> bool:
