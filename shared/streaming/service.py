@@ -13,11 +13,13 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Itera
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import faust
 import structlog
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, UnknownTopicOrPartitionError
+from aiokafka.producer.message_accumulator import BatchBuilder
 from faust.exceptions import ConsumerNotStarted, ProducerSendError
 from faust.transport.drivers import aiokafka as aiokafka_driver
 from faust.types import TP
@@ -32,11 +34,14 @@ from shared.service.settings import ServiceSettings
 from shared.streaming.metrics import DEAD_LETTERS, LAG, OUTPUTS, RECORDS, RUN_SECONDS, RUNS, WRITE_RETRIES
 from shared.streaming.records import Output, Poison, Record
 from shared.streaming.state import KeyedState
-from shared.streaming.topics import LARGEST_RECORD, PARTITIONS, changelog, create_topics, dead_topic
+from shared.streaming.topics import LARGEST_BATCH, LARGEST_RECORD, PARTITIONS, changelog, create_topics, dead_topic
 
+_What = TypeVar("_What")
 RunHandler = Callable[[Sequence[Record]], Awaitable[Sequence[Output]]]
 
 _WRITE_BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_BATCH_OVERHEAD, _LARGEST_RECORD_OVERHEAD = 64, 32
+"""Bytes, at least what Kafka's record format v2 takes for a batch's head, and for a record without headers."""
 _LONGEST_REASON = 4000
 """Characters. A payload with ten thousand faults gives ten thousand reasons, which no header has room for."""
 _STOP_SECONDS = 20
@@ -310,10 +315,21 @@ class StreamService:
         Raises:
             KafkaError: for a record that Kafka will never take (too large, no such topic).
         """
+        await self._until_written(outputs, self._send)
+        for output in outputs:
+            OUTPUTS.labels(output.topic).inc()
+
+    async def _keep(self, changes: Sequence[Output]) -> None:
+        """Return when the changelogs have all changes of a run: of each partition all at once, whatever happens."""
+        await self._until_written(batches(changes), self._send_batches)
+
+    async def _until_written(
+        self, what: Iterable[_What], send: Callable[[Sequence[_What]], Awaitable[Sequence[Any]]]
+    ) -> None:
         attempt = 0
-        pending = list(outputs)
+        pending = list(what)
         while pending:
-            results = await self._send(pending)
+            results = await send(pending)
             failed = next((i for i, result in enumerate(results) if isinstance(result, BaseException)), None)
             if failed is None:
                 break
@@ -330,8 +346,6 @@ class StreamService:
             log.warning("Kafka did not take the outputs, trying again", error=str(error), again_in_seconds=wait)
             await asyncio.sleep(wait)
         self._write_trouble = None
-        for output in outputs:
-            OUTPUTS.labels(output.topic).inc()
 
     async def _send(self, outputs: Sequence[Output]) -> list[Any]:
         """Return for each output what came of it, up to the first that was not even accepted for sending."""
@@ -346,6 +360,23 @@ class StreamService:
                 break
         return [*await asyncio.gather(*sent, return_exceptions=True), *refused]
 
+    async def _send_batches(self, batches: Sequence[Batch]) -> list[Any]:
+        """Return for each batch what came of it, up to the first that was not even accepted for sending."""
+        producer: AIOKafkaProducer = cast(Any, self.app.producer)._ensure_producer()
+        sent: list[Awaitable[Any]] = []
+        refused: list[BaseException] = []
+        for batch in batches:
+            builder = BatchBuilder(LARGEST_BATCH, compression_type=0)
+            for record in batch.records:
+                if builder.append(timestamp=None, key=record.key, value=record.value) is None:
+                    raise RuntimeError(f"a batch for {batch.topic} is larger than was worked out: a fault in `batches`")
+            try:
+                sent.append(await producer.send_batch(builder, batch.topic, partition=batch.partition))
+            except KafkaError as exc:
+                refused.append(exc)
+                break
+        return [*await asyncio.gather(*sent, return_exceptions=True), *refused]
+
     async def _handle_run(self, stream: Any, label: str, events: Sequence[Any], handle: RunHandler) -> None:
         async with self._busy:
             begun = monotonic()
@@ -355,7 +386,7 @@ class StreamService:
                     return
                 outputs = await handle([_record(event) for event in current])
                 await self.write(outputs)
-                await self.write([change for state in self._states for change in state.changes()])
+                await self._keep([change for state in self._states for change in state.changes()])
                 for state in self._states:
                     state.settle()
                 for event in current:
@@ -434,6 +465,38 @@ class StreamService:
             return consumer.assignment()
         except ConsumerNotStarted:
             return frozenset()
+
+
+class Batch(NamedTuple):
+    """Records that Kafka appends to a partition together or not at all."""
+
+    topic: str
+    partition: int
+    records: Sequence[Output]
+
+
+def batches(changes: Iterable[Output]) -> list[Batch]:
+    """Return a run's changes as one batch for each partition.
+
+    Only what is larger than a batch may be, becomes several: a crash between them leaves some keys of the run ahead of
+    the others. Handlers whose keys depend on one another have to be content with that, at this size.
+    """
+    by_partition: dict[tuple[str, int], list[Output]] = defaultdict(list)
+    for change in changes:
+        if change.partition is None:
+            raise ValueError(f"a change of {change.topic} without a partition")
+        by_partition[change.topic, change.partition].append(change)
+    found = []
+    for (topic, partition), records in by_partition.items():
+        begin = size = 0
+        for at, record in enumerate(records):
+            of_record = len(record.key or b"") + len(record.value or b"") + _LARGEST_RECORD_OVERHEAD
+            if size + of_record > LARGEST_BATCH - _BATCH_OVERHEAD:
+                found.append(Batch(topic, partition, records[begin:at]))
+                begin, size = at, 0
+            size += of_record
+        found.append(Batch(topic, partition, records[begin:]))
+    return found
 
 
 async def _within(seconds: float, work: Coroutine[Any, Any, None]) -> bool:

@@ -9,7 +9,7 @@ that is handled again after a crash gives the same outputs again instead of none
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from shared.streaming.metrics import STATE_KEYS
 from shared.streaming.records import Output, Poison
@@ -19,10 +19,25 @@ _LARGEST_VALUE = LARGEST_RECORD - 64 * 1024
 """Bytes: beside the value, the record has a key."""
 
 
+class State(Protocol):
+    """What a handler sees of state: values by (partition, key), as bytes."""
+
+    def get(self, partition: int, key: str) -> bytes | None:
+        """Return the value, with the changes of the present run, or None."""
+
+    def put(self, partition: int, key: str, value: bytes | None) -> None:
+        """Set the value; None deletes the key."""
+
+    def items(self, partition: int) -> Iterator[tuple[str, bytes]]:
+        """Return the keys and values of a partition as they are now."""
+
+
 class KeyedState:
     """Values by (partition, key), as bytes.
 
     A key lives in the partition of the records that concern it. The same key in two partitions is two values.
+    After a crash all changes that a run made in a partition are there, or none (`StreamService` writes them as one
+    batch). What belongs together belongs into one state, therefore; `part` keeps kinds of keys apart in it.
     """
 
     def __init__(self, table: Any) -> None:
@@ -61,6 +76,10 @@ class KeyedState:
             if value is not None:
                 yield stored[len(prefix) :].decode(), value
 
+    def part(self, name: str) -> State:
+        """Return the state of the keys that begin with `name/`, without that beginning."""
+        return _Part(self, f"{name}/")
+
     def changes(self) -> list[Output]:
         """Return the present run's changes as records for the changelog; a tombstone for a deleted key."""
         return [
@@ -93,6 +112,23 @@ class KeyedState:
         local = self._table.data.data
         for stored in [stored for stored in local if _partition(stored) not in partitions]:
             del local[stored]
+
+
+class _Part:
+    def __init__(self, whole: State, prefix: str) -> None:
+        self._whole = whole
+        self._prefix = prefix
+
+    def get(self, partition: int, key: str) -> bytes | None:
+        return self._whole.get(partition, self._prefix + key)
+
+    def put(self, partition: int, key: str, value: bytes | None) -> None:
+        self._whole.put(partition, self._prefix + key, value)
+
+    def items(self, partition: int) -> Iterator[tuple[str, bytes]]:
+        for key, value in self._whole.items(partition):
+            if key.startswith(self._prefix):
+                yield key[len(self._prefix) :], value
 
 
 def _prefix(partition: int) -> bytes:

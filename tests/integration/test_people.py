@@ -41,7 +41,7 @@ from tests.unit.test_people import World, a_feed_event, changed, day, defined, h
 
 pytestmark = pytest.mark.kafka
 
-WITHIN = 40.0
+WITHIN = 120.0
 Kafka = Broker | ExternalBroker
 
 

@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
+from aiokafka.producer.message_accumulator import BatchBuilder
 from pydantic import BaseModel
 
 from shared.streaming.records import Output, Poison, Record
-from shared.streaming.service import dead_letter, each, reason_of
+from shared.streaming.service import batches, dead_letter, each, reason_of
 from shared.streaming.state import KeyedState
-from shared.streaming.topics import ALL_TOPICS, LARGEST_RECORD, PARTITIONS, dead_topic
+from shared.streaming.topics import ALL_TOPICS, LARGEST_BATCH, LARGEST_RECORD, PARTITIONS, dead_topic
 
 
 def a_state() -> KeyedState:
@@ -123,3 +124,38 @@ def test_what_is_joined_by_key_has_the_same_number_of_partitions() -> None:
     assert {spec.partitions for spec in ALL_TOPICS if spec.name not in dead} == {PARTITIONS}
     read = {spec.name for spec in ALL_TOPICS} - dead
     assert all(dead_topic(name) in dead for name in read if not name.endswith(".parked") and name != "identities")
+
+
+# -- a run's changes are one batch -----------------------------------------------------------------
+
+
+def a_change(partition: int = 1, size: int = 1, topic: str = "changelog") -> Output:
+    return Output(topic, b"key", bytes(size), partition=partition)
+
+
+def test_what_a_run_changes_in_a_partition_is_one_batch_in_its_order() -> None:
+    changes = [a_change(n % 2, size=n + 1, topic=f"changelog-{n % 3}") for n in range(60)]
+    found = batches(changes)
+    assert len(found) == 6
+    for batch in found:
+        assert list(batch.records) == [c for c in changes if (c.topic, c.partition) == (batch.topic, batch.partition)]
+
+
+def test_only_what_is_larger_than_a_batch_becomes_several_and_each_fits() -> None:
+    found = batches(a_change(size=LARGEST_RECORD - 100_000) for _ in range(7))
+    assert [len(batch.records) for batch in found] == [4, 3]
+    for batch in [*found, *batches(a_change(size=n % 40) for n in range(300_000))]:
+        builder = BatchBuilder(LARGEST_BATCH, compression_type=0)
+        assert all(builder.append(timestamp=None, key=r.key, value=r.value) for r in batch.records)
+        assert len(builder._build()) <= LARGEST_BATCH
+
+
+def test_parts_of_a_state_have_keys_of_their_own_and_change_together() -> None:
+    state = a_state()
+    people, units = state.part("person"), state.part("unit")
+    people.put(1, "a", b"1")
+    units.put(1, "a", b"2")
+    assert (people.get(1, "a"), units.get(1, "a")) == (b"1", b"2")
+    assert list(people.items(1)) == [("a", b"1")]
+    (batch,) = batches(state.changes())
+    assert [record.key for record in batch.records] == [b"1/person/a", b"1/unit/a"]
