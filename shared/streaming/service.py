@@ -9,26 +9,22 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections import defaultdict
-from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Sequence, Set
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence, Set
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
-import faust
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, UnknownTopicOrPartitionError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from faust.exceptions import ConsumerNotStarted, ProducerSendError
-from faust.transport.drivers import aiokafka as aiokafka_driver
 from faust.types import TP
-from faust.types.transports import TransportT
-from mode.utils.objects import cached_property
-from mode.utils.queues import FlowControlEvent
 from pydantic import Field, ValidationError
 from starlette.types import ASGIApp
 
+from shared.engine import FetchedRecord, Run, RunApp
 from shared.service.health import Health, operations_app
 from shared.service.settings import ServiceSettings
 from shared.streaming.metrics import DEAD_LETTERS, LAG, OUTPUTS, RECORDS, RUN_SECONDS, RUNS, WRITE_RETRIES
@@ -75,78 +71,6 @@ class UncleanStop(Exception):
     """The service has stopped without having said to Kafka what it had done."""
 
 
-class _FlowControl(FlowControlEvent):
-    """Lets records flow again without emptying the queues.
-
-    mode's own `resume` empties them, and Faust calls it after fetching has begun again: what was fetched in between is
-    lost, and the offset of the next record covers it (mode-streaming 0.7.1, faust-streaming 0.15.3; seen here as 1 or
-    2 of 2,000 records lost in half of all restarts). Faust empties the queues itself when partitions are revoked.
-    Can go when `FlowControlEvent.resume` no longer calls `clear`.
-    """
-
-    def resume(self) -> None:
-        """Resume; what waits in the queues stays."""
-        self._suspend.clear()
-        self._resume.set()
-
-
-class _Consumer(aiokafka_driver.Consumer):
-    """Reads no record of a source before its partition has been set to where the group left off.
-
-    While Faust recovers state it drops what it happens to fetch of the sources, and relies on a seek to the committed
-    offsets to get it again. aiokafka makes no seek where nothing has been committed yet: what had been dropped of such
-    a partition was never read. Seen here whenever a worker was killed before its first commit to some partition.
-
-    Faust resumes the sources and then, while they are read, asks for the committed offsets and takes those for the
-    last that was read. So it sees a gap where there is none, holds what lies in it for handled, and commits past
-    records that wait in the queue: a crash then loses them. Seen here in most restarts under load, as offsets that
-    lagged by thousands of records for minutes (each record of the "gap" counts twice). faust-streaming 0.15.3,
-    `Recovery.on_recovery_completed`; can go when that seeks before it resumes.
-    """
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._until_sought: set[TP] = set()
-
-    def resume_partitions(self, tps: Iterable[TP]) -> None:
-        """Resume changelogs now, sources when they have been set to the committed offsets."""
-        changelogs = {tp for tp in tps if tp.topic in self.app.tables.changelog_topics}
-        self._until_sought |= set(tps) - changelogs
-        super().resume_partitions(changelogs)
-
-    def pause_partitions(self, tps: Iterable[TP]) -> None:
-        """Pause, also what was about to be resumed."""
-        self._until_sought -= set(tps)
-        super().pause_partitions(tps)
-
-    async def perform_seek(self) -> None:
-        """Set the sources to the committed offsets, or their beginning, then resume those that wait for that."""
-        await super().perform_seek()
-        untouched = [tp for tp in self._until_sought if not self._committed_offset[tp]]
-        if untouched:
-            await self.seek_wait(await self.earliest_offsets(*untouched))
-        super().resume_partitions(self._until_sought)
-        self._until_sought = set()
-
-    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        # Faust counts the record behind the gap as part of it, so twice when it has been handled, which holds up the
-        # commit by one gap each time. A compacted topic is all gaps.
-        await super()._add_gap(tp, offset_from, offset_to - 1)
-
-
-class _Transport(aiokafka_driver.Transport):
-    Consumer = _Consumer
-
-
-class _App(faust.App):
-    @cached_property
-    def flow_control(self) -> FlowControlEvent:
-        return _FlowControl(loop=self.loop)
-
-    def _new_transport(self) -> TransportT:
-        return _Transport(self.conf.broker_consumer, self)
-
-
 class StreamService:
     """A service on Kafka: consumers with handlers, state, and an HTTP server for its operators.
 
@@ -162,7 +86,7 @@ class StreamService:
         self.http = http(self.health)
         self.bootstrap_servers = settings.kafka_bootstrap_servers
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        self.app = _App(
+        self.app = RunApp(
             name,
             broker=";".join(f"kafka://{server}" for server in self.bootstrap_servers.split(",")),
             autodiscover=False,
@@ -212,20 +136,26 @@ class StreamService:
     def consume(self, topics: Sequence[str], handle: RunHandler, *, max_run: int = 500) -> None:
         """Give the records of `topics` to `handle`, in runs of at most `max_run`, order kept within a partition."""
         self._topics.update(topics)
-        channel = self.app.topic(*topics, key_serializer="raw", value_serializer="raw", key_type=bytes)
+        channel = self.app.run_topic(*topics, max_records=max_run)
         label = ",".join(topics)
 
         async def agent(stream: Any) -> None:
             stream = stream.noack()
             waiting = stream.channel.queue
-            run: list[Any] = []
-            events: AsyncIterable[Any] = stream.events()
-            async for event in events:
-                run.append(event)
-                if len(run) < max_run and not waiting.empty():
-                    continue  # a run is what has arrived: it waits for nothing, and takes all that waits
-                await self._handle_run(stream, label, run, handle)
-                run = []
+            gathered: list[Any] = []
+            size = 0
+            async for event in stream.events():
+                more = len(event.value.records)
+                if gathered and size + more > max_run:
+                    await self._handle_run(stream, label, gathered, handle)
+                    gathered, size = [], 0
+                gathered.append(event)
+                size += more
+                # What trickles in from many partitions costs as much as from one: what waits is handled together, and
+                # nothing is waited for.
+                if size == max_run or waiting.empty():
+                    await self._handle_run(stream, label, gathered, handle)
+                    gathered, size = [], 0
 
         agent.__name__ = f"{self.name}-{topics[0]}"
         self.app.agent(channel, name=agent.__name__)(agent)
@@ -381,10 +311,10 @@ class StreamService:
         async with self._busy:
             begun = monotonic()
             try:
-                current = [event for event in events if self._is_current(event)]
+                current = [event for event in events if self._is_current(event.message)]
                 if not current:
                     return
-                outputs = await handle([_record(event) for event in current])
+                outputs = await handle([record for event in current for record in _records(event.value)])
                 await self.write(outputs)
                 await self._keep([change for state in self._states for change in state.changes()])
                 for state in self._states:
@@ -398,11 +328,10 @@ class StreamService:
             RUNS.labels(label).inc()
             RUN_SECONDS.labels(label).observe(monotonic() - begun)
             for event in current:
-                RECORDS.labels(event.message.topic).inc()
+                RECORDS.labels(event.value.topic).inc(len(event.value.records))
 
-    def _is_current(self, event: Any) -> bool:
-        """Tell whether the record is still ours: after a rebalance it comes again, here or elsewhere."""
-        message = event.message
+    def _is_current(self, message: Any) -> bool:
+        """Tell whether the run is still ours: after a rebalance it comes again, here or elsewhere."""
         return (
             not self._stopping
             # Flow is suspended from the revocation on. Until the group has agreed anew, all else looks as before, but
@@ -581,22 +510,24 @@ def reason_of(error: Exception) -> str:
     return "; ".join(f"{field}: {', '.join(messages)}" for field, messages in fields.items())
 
 
-def _record(event: Any) -> Record:
-    message = event.message
-    headers = message.headers
+def _records(run: Run) -> list[Record]:
+    return [_record(run.topic, run.partition, fetched) for fetched in run.records]
+
+
+def _record(topic: str, partition: int, fetched: FetchedRecord) -> Record:
     return Record(
-        topic=message.topic,
-        partition=message.partition,
-        offset=message.offset,
-        key=message.key,
-        value=message.value,
-        headers=tuple(headers.items() if isinstance(headers, dict) else headers or ()),
-        time=_written_at(message.timestamp),
+        topic=topic,
+        partition=partition,
+        offset=fetched.offset,
+        key=fetched.key,
+        value=fetched.value,
+        headers=tuple(fetched.headers),
+        time=_written_at(fetched.timestamp),
     )
 
 
-def _written_at(seconds: float | None) -> datetime:
+def _written_at(milliseconds: int) -> datetime:
     try:
-        return datetime.fromtimestamp(seconds or 0, tz=UTC)
+        return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
     except (ValueError, OverflowError, OSError):  # a producer may say anything, most often in the wrong unit
         return datetime.fromtimestamp(0, tz=UTC)
