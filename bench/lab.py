@@ -209,7 +209,7 @@ class _Run:
             raise PeerFailed("three quarters of the work lay before its first commit: use more events")
         state_bytes = start = recovery = None
         if self.peer.read is None:
-            self._check(_printed(self._log))
+            check(_printed(self._log), self.dataset, whole_rules=self.peer.whole_rules)
         else:
             state_bytes = self._check_changelog(self.peer.read)
             recovery = self._restart(self.group)
@@ -301,18 +301,8 @@ class _Run:
                 if known is not None:
                     kept.append(known)
                     size += len(key) + len(value)
-        self._check(kept)
+        check(kept, self.dataset, whole_rules=self.peer.whole_rules)
         return size / len(kept)
-
-    def _check(self, kept: Sequence[Kept]) -> None:
-        dataset, whole = self.dataset, self.peer.whole_rules
-        said = (len(kept), sum(k.count for k in kept), sum(k.impact for k in kept))
-        right = (dataset.employees if whole else dataset.concerned, dataset.events, dataset.impact)
-        if said != right:
-            raise PeerFailed(f"kept (employees, achievements, impact) {said}, and right is {right}")
-        short = sum(k.titles != (k.count if whole else min(k.count, REMEMBERED)) for k in kept)
-        if short:
-            raise PeerFailed(f"{short} employees have not the right number of titles")
 
     def _restart(self, group: str) -> float:
         """Return the seconds from a start without local state to the commit of the last record of each partition, which
@@ -337,6 +327,26 @@ class _Run:
 
         if not wait_until(left, within=_STALL_SECONDS, every=0.2):
             raise PeerFailed(f"did not leave its group within {_STALL_SECONDS:.0f} s after its end")
+
+
+def check(kept: Sequence[Kept], dataset: Dataset, *, whole_rules: bool) -> None:
+    """Return when what a peer keeps of its employees is what the dataset says.
+
+    Args:
+        kept: of each employee.
+        dataset: what was read.
+        whole_rules: every employee is known, and all their titles are kept; else those with achievements, and five.
+
+    Raises:
+        PeerFailed: it is not.
+    """
+    said = (len(kept), sum(k.count for k in kept), sum(k.impact for k in kept))
+    right = (dataset.employees if whole_rules else dataset.concerned, dataset.events, dataset.impact)
+    if said != right:
+        raise PeerFailed(f"kept (employees, achievements, impact) {said}, and right is {right}")
+    wrong = sum(k.titles != (k.count if whole_rules else min(k.count, REMEMBERED)) for k in kept)
+    if wrong:
+        raise PeerFailed(f"{wrong} employees have not the right number of titles")
 
 
 def rates(seen: Sequence[Commit], starts: Sequence[int]) -> tuple[float | None, float | None]:

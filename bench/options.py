@@ -6,10 +6,15 @@ import argparse
 from collections.abc import Callable, Sequence
 
 
-def add_common(parser: argparse.ArgumentParser, peers: Sequence[str]) -> None:
-    """Add --pairs, --note and --peers."""
+def add_pairs(parser: argparse.ArgumentParser) -> None:
+    """Add --pairs and --note."""
     parser.add_argument("--pairs", type=at_least_one, default=5, metavar="N", help="rounds (default: %(default)s)")
     parser.add_argument("--note", default="", help="a remark on the circumstances, which the page repeats")
+
+
+def add_common(parser: argparse.ArgumentParser, peers: Sequence[str]) -> None:
+    """Add --pairs, --note and --peers."""
+    add_pairs(parser)
     parser.add_argument(
         "--peers",
         type=_some_of(peers),

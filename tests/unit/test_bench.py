@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from bench import correlate, table
-from bench.dataset import achievements, careers
+from bench.dataset import Dataset, achievements, careers
 from bench.figures import Figure, Machine, read_results, spread, tell
-from bench.lab import Commit, rates
+from bench.lab import Commit, Kept, PeerFailed, check, rates
 from bench.peers import tracker
 from services.correlator.facts import learn
 from services.correlator.facts import tell as learn_of_everybody
@@ -161,3 +161,33 @@ def test_a_quarter_of_the_work_has_to_lie_between_two_commits() -> None:
     assert rates([start, late, end], (0, 0)) == (None, None)
     assert rates([end], (0, 0)) == (None, None)
     assert rates([Commit((50, 50), 0.0, 0.0), late, end], (0, 0)) == (40.0, 100 / 3)
+
+
+DATASET = Dataset("achievements-8-3", events=8, employees=3, starts=(0,), ends=(8,), concerned=2, impact=11)
+RIGHT = (Kept(7, 8, 5), Kept(1, 3, 1))
+
+
+def test_a_right_state_is_let_pass() -> None:
+    check(RIGHT, DATASET, whole_rules=False)
+    check((*(replace(kept, titles=kept.count) for kept in RIGHT), Kept(0, 0, 0)), DATASET, whole_rules=True)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"count": 6},  # lost
+        {"count": 8},  # twice
+        {"impact": 9},
+        {"titles": 4},
+        {"titles": 6},
+    ],
+)
+def test_a_state_that_is_not_what_the_dataset_says_has_no_figure(wrong: dict[str, int]) -> None:
+    with pytest.raises(PeerFailed):
+        check((replace(RIGHT[0], **wrong), RIGHT[1]), DATASET, whole_rules=False)
+
+
+def test_an_employee_too_few_or_too_many_has_no_figure() -> None:
+    for kept in (RIGHT[:1], (*RIGHT, Kept(0, 0, 0))):
+        with pytest.raises(PeerFailed):
+            check(kept, DATASET, whole_rules=False)
