@@ -6,11 +6,11 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TextIO
 
 from bench.figures import read_results
 from bench.installing import LOCAL, PROJECT
-from bench.options import add_pairs
+from bench.options import STOPPED, add_pairs
 from bench.table import page
 
 BENCHMARKS: Final = ("correlate", "gateway")
@@ -28,21 +28,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     LOCAL.mkdir(parents=True, exist_ok=True)
     results = LOCAL / "results.jsonl"
-    codes = []
-    with results.open("w") as kept:
-        for name in BENCHMARKS:
-            # A process each: a benchmark moves itself to the broker's core.
-            command = [sys.executable, "-m", f"bench.{name}", "--pairs", str(asked.pairs), "--note", asked.note]
-            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=PROJECT) as running:
-                for line in running.stdout or ():
-                    for out in (kept, sys.stdout):
-                        out.write(line)
-                        out.flush()
-            codes.append(running.returncode if running.returncode >= 0 else 2)  # below 0: ended by a signal
-    if max(codes) < 2:
+    try:
+        with results.open("w") as kept:
+            worst = max(_run(name, asked, kept) for name in BENCHMARKS)
+    except KeyboardInterrupt:
+        return STOPPED
+    if worst < 2:
         PAGE.write_text(page(read_results(results.read_text().splitlines())))
         print(f"wrote {PAGE.relative_to(PROJECT)}", file=sys.stderr)
-    return max(codes)
+    return worst
+
+
+def _run(name: str, asked: argparse.Namespace, kept: TextIO) -> int:
+    """Run a benchmark, in a process of its own, for it moves itself to the broker's core; return its exit code."""
+    command = [sys.executable, "-m", f"bench.{name}", "--pairs", str(asked.pairs), "--note", asked.note]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=PROJECT) as running:
+        for line in running.stdout or ():
+            for out in (kept, sys.stdout):
+                out.write(line)
+                out.flush()
+    return running.returncode if running.returncode >= 0 else 2
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from kafka.errors import KafkaError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -24,12 +25,11 @@ from bench.installing import (
     peers_versions,
 )
 from bench.lab import Kept, Lab, Measured, Peer, PeerFailed, broker, share_cores, this_machine
-from bench.options import add_common, at_least_one, numbers
+from bench.options import STOPPED, add_common, at_least_one, numbers
 from bench.peers import tracker
 from deploy.broker import BrokerError
 from services.correlator.facts import BOUNDS
 from services.correlator.state import decode_employee
-from shared.streaming.topics import create_topics
 
 UNITS: Final[Mapping[str, str]] = {
     "events_per_second": "events/s",
@@ -56,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (RuntimeError, NotInstalled, BrokerError) as exc:
         console.print(f"bench.correlate: {exc}", style="red", markup=False)
         return 2
+    except KeyboardInterrupt:
+        return STOPPED
 
 
 def _measure(
@@ -64,7 +66,6 @@ def _measure(
     failures: list[str] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
-        create_topics(bootstrap_servers)  # the correlator writes prompts and gaps
         for employees in asked.employees:
             datasets = {peer.name: _dataset(asked, peer, employees, bootstrap_servers, progress) for peer in peers}
             for pair in range(1, asked.pairs + 1):
@@ -74,7 +75,7 @@ def _measure(
                     task = progress.add_task(title, total=dataset.events)
                     try:
                         measured = lab.measure(peer, dataset, progress=_moving(progress, task))
-                    except PeerFailed as exc:
+                    except (PeerFailed, KafkaError, OSError, ValueError) as exc:
                         failures.append(title)
                         console.print(f"{title}: no figure: {exc}", style="red", markup=False)
                     else:

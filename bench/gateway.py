@@ -21,12 +21,13 @@ from typing import Final
 import httpx
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient, OffsetSpec
+from kafka.errors import KafkaError
 from rich.console import Console
 
 from bench.figures import Figure, tell
 from bench.installing import PROJECT, NotInstalled, commit, own_versions, peers_python, peers_versions
 from bench.lab import Cores, PeerFailed, broker, cpu_seconds, peak_rss_bytes, share_cores, this_machine
-from bench.options import add_common, at_least_one
+from bench.options import STOPPED, add_common, at_least_one
 from deploy.broker import BrokerError
 from deploy.spawn import LOOPBACK, free_ports, log_tail, spawn, wait_until
 from shared.company.population import Company, achievements
@@ -108,6 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (RuntimeError, NotInstalled, BrokerError) as exc:
         console.print(f"bench.gateway: {exc}", style="red", markup=False)
         return 2
+    except KeyboardInterrupt:
+        return STOPPED
 
 
 def _measure(
@@ -123,7 +126,7 @@ def _measure(
                     run = _Run(peer, way, bootstrap_servers, cores, Path(folder), source, events, asked.seconds)
                     try:
                         sent = run.measure()
-                    except (PeerFailed, OSError) as exc:
+                    except (PeerFailed, KafkaError, OSError, ValueError) as exc:
                         failures += 1
                         console.print(f"{title}: no figure: {exc}", style="red", markup=False)
                         continue

@@ -31,13 +31,17 @@ from bench.figures import Machine
 from bench.installing import LOCAL, PROJECT
 from deploy.broker import Broker, pinned_version
 from deploy.spawn import free_ports, log_tail, spawn, wait_until
+from shared.streaming.topics import GAPS, PROMPTS, create_topics
 
 BROKER_JVM_OPTIONS: Final = ("-Xms1g", "-Xmx1g", "-XX:+UseSerialGC")
 """Both compilers, unlike in the demo's broker, which is made to start quickly."""
 
+_GROUP_PREFIX: Final = "bench-"
+_OUTPUTS: Final = (PROMPTS, GAPS)
+"""What the correlator writes beside its state."""
 _POLL_SECONDS: Final = 0.02
-_STALL_SECONDS: Final = 90.0
-"""Without any commit for so long, a peer has failed."""
+_STALL_SECONDS: Final = 600.0
+"""Without any commit for so long, a peer has failed. A recovery gives none, and takes minutes in some."""
 _QUICK_COMMIT_SECONDS: Final = 0.2
 """Between commits when a start is measured, which is seen by a commit."""
 _STOP_SECONDS: Final = 60.0
@@ -165,6 +169,10 @@ class Lab:
         self._servers = bootstrap_servers
         self._cores = cores
         self._runs = 0
+        with closing(KafkaAdminClient(bootstrap_servers=bootstrap_servers)) as admin:
+            left = [name for name in admin.list_topics() if _GROUP_PREFIX in name]
+            if left:  # by a benchmark that was stopped
+                admin.delete_topics(left)
 
     def measure(
         self, peer: Peer, dataset: Dataset, *, progress: Callable[[int], None] = lambda _events: None
@@ -175,7 +183,7 @@ class Lab:
             PeerFailed: it did not get there, or what it kept is not what the dataset says.
         """
         self._runs += 1
-        group = f"bench-{peer.name.replace(' ', '-')}-{os.getpid()}-{self._runs}"
+        group = f"{_GROUP_PREFIX}{peer.name.replace(' ', '-')}-{os.getpid()}-{self._runs}"
         folder = LOCAL / "runs" / group
         with closing(KafkaAdminClient(bootstrap_servers=self._servers)) as admin:
             run = _Run(admin, self._servers, self._cores, peer, dataset, group, folder)
@@ -198,6 +206,7 @@ class _Run:
     folder: Path
 
     def measure(self, progress: Callable[[int], None]) -> Measured:
+        create_topics(self.servers)
         process, _ = self._start(self.group, self.peer.commit_seconds)
         try:
             seen = self._follow(process, self.group, progress)
@@ -219,9 +228,7 @@ class _Run:
     def clean_up(self) -> None:
         """Leave nothing of the run but its log."""
         shutil.rmtree(self.folder / "state", ignore_errors=True)
-        topics = [name for name in self.admin.list_topics() if self.group in name]
-        if topics:
-            self.admin.delete_topics(topics)
+        self.admin.delete_topics([name for name in self.admin.list_topics() if self.group in name or name in _OUTPUTS])
         self.admin.delete_groups([self.group, f"{self.group}-anew"])
 
     @property

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from typing import Final
+
+STOPPED: Final = 130
+"""Exit code after Ctrl-C, as shells have it."""
 
 
 def add_pairs(parser: argparse.ArgumentParser) -> None:
