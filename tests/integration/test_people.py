@@ -237,6 +237,7 @@ def a_company(ours: str, size: int) -> list[FeedEvent]:
     return [*feed, *rng.sample(feed, len(feed) // 10)]
 
 
+@pytest.mark.usefixtures("people")  # a second worker, which is not killed: partitions come to it and go again
 @pytest.mark.fault
 @pytest.mark.timeout(400)
 def test_a_process_killed_in_the_midst_goes_on_to_the_same_end(kafka: Kafka, tmp_path: Path, ours: str) -> None:
