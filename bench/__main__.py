@@ -41,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(name: str, asked: argparse.Namespace, kept: TextIO) -> int:
     """Run a benchmark, in a process of its own, for it moves itself to the broker's core; return its exit code."""
-    command = [sys.executable, "-m", f"bench.{name}", "--pairs", str(asked.pairs), "--note", asked.note]
+    command = [sys.executable, "-m", f"bench.{name}", "--pairs", str(asked.pairs)]
+    if asked.note:
+        command += ["--note", asked.note]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=PROJECT) as running:
         for line in running.stdout or ():
             for out in (kept, sys.stdout):

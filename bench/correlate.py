@@ -25,7 +25,7 @@ from bench.installing import (
     peers_versions,
 )
 from bench.lab import Kept, Lab, Measured, Peer, PeerFailed, broker, share_cores, this_machine
-from bench.options import STOPPED, add_common, at_least_one, numbers
+from bench.options import STOPPED, add_common, as_typed, at_least_one, numbers
 from bench.peers import tracker
 from deploy.broker import BrokerError
 from services.correlator.facts import BOUNDS
@@ -49,8 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cores = share_cores()
         peers = [PEERS[name]() for name in asked.peers]
         _check_sizes(asked, peers)
-        said = " ".join(sys.argv[1:] if arguments is None else arguments)
-        tell(this_machine(f"python -m bench.correlate {said}".strip(), asked.note))
+        tell(this_machine(as_typed("bench.correlate", sys.argv[1:] if arguments is None else arguments), asked.note))
         with broker() as own:
             return _measure(asked, peers, Lab(own.bootstrap_servers, cores), own.bootstrap_servers, console)
     except (RuntimeError, NotInstalled, BrokerError) as exc:

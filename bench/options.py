@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -26,6 +27,14 @@ def add_common(parser: argparse.ArgumentParser, peers: Sequence[str]) -> None:
         metavar="A,B",
         help=f"whom to measure, in this order (default: {','.join(peers)})",
     )
+
+
+def as_typed(module: str, arguments: Sequence[str]) -> str:
+    """Return the command that runs a benchmark so; without its note, which is told by itself."""
+    kept = list(arguments)
+    if "--note" in kept:
+        del kept[kept.index("--note") : kept.index("--note") + 2]
+    return shlex.join(["python", "-m", module, *kept])
 
 
 def at_least_one(text: str) -> int:

@@ -16,7 +16,7 @@ INTRODUCTION: Final = """\
 
 Written by `python -m bench.table` from what `make bench` has measured; what each peer is, and what is unequal between
 them, is in [bench/README.md](../bench/README.md). Each figure is a median, with the least and the most of its runs in
-brackets; the runs of all peers took turns.
+brackets; the peers of one command took turns.
 """
 
 _Show = Callable[[float], str]

@@ -15,6 +15,7 @@ from bench import correlate, table
 from bench.dataset import Dataset, achievements, careers
 from bench.figures import Figure, Machine, read_results, spread, tell
 from bench.lab import Commit, Kept, PeerFailed, check, rates
+from bench.options import as_typed
 from bench.peers import tracker
 from services.correlator.facts import learn
 from services.correlator.facts import tell as learn_of_everybody
@@ -137,6 +138,11 @@ def test_a_file_without_a_figure_makes_no_page(tmp_path: Path, capsys: pytest.Ca
     assert table.main([str(empty)]) == 2
     assert table.main([str(tmp_path / "absent.jsonl")]) == 2
     assert capsys.readouterr().out == ""
+
+
+def test_the_command_is_told_as_it_is_typed_without_its_note() -> None:
+    arguments = ["--pairs", "2", "--note", "a busy machine", "--peers", "tracker"]
+    assert as_typed("bench.correlate", arguments) == "python -m bench.correlate --pairs 2 --peers tracker"
 
 
 @pytest.mark.parametrize("arguments", [["--pairs", "0"], ["--peers", "spark"], ["--employees", "some"]])
