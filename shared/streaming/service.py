@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence, Set
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence, Set
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -141,21 +141,8 @@ class StreamService:
 
         async def agent(stream: Any) -> None:
             stream = stream.noack()
-            waiting = stream.channel.queue
-            gathered: list[Any] = []
-            size = 0
-            async for event in stream.events():
-                more = len(event.value.records)
-                if gathered and size + more > max_run:
-                    await self._handle_run(stream, label, gathered, handle)
-                    gathered, size = [], 0
-                gathered.append(event)
-                size += more
-                # What trickles in from many partitions costs as much as from one: what waits is handled together, and
-                # nothing is waited for.
-                if size == max_run or waiting.empty():
-                    await self._handle_run(stream, label, gathered, handle)
-                    gathered, size = [], 0
+            async for events in gathered(stream.events(), stream.channel.queue.empty, max_run):
+                await self._handle_run(stream, label, events, handle)
 
         agent.__name__ = f"{self.name}-{topics[0]}"
         self.app.agent(channel, name=agent.__name__)(agent)
@@ -426,6 +413,25 @@ def batches(changes: Iterable[Output]) -> list[Batch]:
             size += of_record
         found.append(Batch(topic, partition, records[begin:]))
     return found
+
+
+async def gathered(events: AsyncIterable[Any], none_waits: Callable[[], bool], most: int) -> AsyncIterator[list[Any]]:
+    """Yield events of runs, as many together as wait, and never of more than `most` records (a single run may have).
+
+    What trickles in from many partitions would otherwise cost, for each, as much as a full run. Nothing is waited for.
+    """
+    together: list[Any] = []
+    size = 0
+    async for event in events:
+        more = len(event.value.records)
+        if together and size + more > most:
+            yield together
+            together, size = [], 0
+        together.append(event)
+        size += more
+        if size >= most or none_waits():
+            yield together
+            together, size = [], 0
 
 
 async def _within(seconds: float, work: Coroutine[Any, Any, None]) -> bool:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from aiokafka.producer.message_accumulator import BatchBuilder
 from pydantic import BaseModel
 
 from shared.streaming.records import Output, Poison, Record
-from shared.streaming.service import batches, dead_letter, each, reason_of
+from shared.streaming.service import batches, dead_letter, each, gathered, reason_of
 from shared.streaming.state import KeyedState
 from shared.streaming.topics import ALL_TOPICS, LARGEST_BATCH, LARGEST_RECORD, PARTITIONS, dead_topic
 
@@ -159,3 +161,36 @@ def test_parts_of_a_state_have_keys_of_their_own_and_change_together() -> None:
     assert list(people.items(1)) == [("a", b"1")]
     (batch,) = batches(state.changes())
     assert [record.key for record in batch.records] == [b"1/person/a", b"1/unit/a"]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "most", "together"),
+    [
+        ([1, 1, 1], 500, [[1, 1, 1]]),
+        ([500, 500, 3], 500, [[500], [500], [3]]),
+        ([300, 300, 200, 1], 500, [[300], [300, 200], [1]]),
+        ([500, 1, 1], 500, [[500], [1, 1]]),
+        ([7], 5, [[7]]),
+    ],
+)
+async def test_runs_that_wait_are_handled_together_up_to_the_limit(
+    sizes: list[int], most: int, together: list[list[int]]
+) -> None:
+    assert await handled_together(sizes, most) == together
+
+
+async def test_a_run_is_not_held_back_for_others_to_come() -> None:
+    assert await handled_together([1, 2, 3], 500, nothing_waits=True) == [[1], [2], [3]]
+
+
+async def handled_together(sizes: list[int], most: int, *, nothing_waits: bool = False) -> list[list[int]]:
+    left = len(sizes)
+
+    async def events() -> AsyncIterator[Any]:
+        nonlocal left
+        for size in sizes:
+            left -= 1
+            yield SimpleNamespace(value=SimpleNamespace(records=[None] * size))
+
+    found = gathered(events(), lambda: nothing_waits or left == 0, most)
+    return [[len(event.value.records) for event in run] async for run in found]
