@@ -117,6 +117,9 @@ class _Consumer(aiokafka_driver.Consumer):
                 if self.app.topics.acks_enabled_for(tp.topic):
                     self._deliveries.add(tp, message)
                 yield tp, message
+            elif not self._is_changelog_tp(tp):
+                # aiokafka gives the records of all partitions when none is asked for, paused ones too.
+                self._lost_place = True
 
     def _pieces(self, tp: TP, fetched: Sequence[FetchedRecord]) -> Iterator[Run | FetchedRecord]:
         limits = self.app.run_limits.get(tp.topic)
@@ -181,6 +184,7 @@ class _Consumer(aiokafka_driver.Consumer):
     async def perform_seek(self) -> None:
         """Set the sources to the committed offsets, or their beginning, then resume those that wait for that."""
         self._lost_place = False
+        self._seeks += 1  # what is fetched from here on is overtaken until the end, wherever it was read
         await super().perform_seek()
         sources = {tp for tp in self.assignment() if not self._is_changelog_tp(tp)}
         if untouched := [tp for tp in sources if not self._committed_offset[tp]]:
