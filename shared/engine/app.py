@@ -189,6 +189,7 @@ class _Consumer(aiokafka_driver.Consumer):
     async def perform_seek(self) -> None:
         """Set the sources to the committed offsets, or their beginning, then resume those that wait for that."""
         self._lost_place = False
+        self._seeks += 1  # what is fetched from here on is overtaken until the end, wherever it was read
         await super().perform_seek()
         sources = {tp for tp in self.assignment() if not self._is_changelog_tp(tp)}
         if untouched := [tp for tp in sources if not self._committed_offset[tp]]:
