@@ -101,8 +101,8 @@ class StreamService:
             producer_acks=-1,
             producer_linger_ms=2,
             producer_max_request_size=LARGEST_RECORD,
-            # A request that is not answered is given up after 10 s, not after 20 minutes; `write` tries again. Seen
-            # here under load about once in a dozen starts, cause not found: see docs/decisions/005-faust.md.
+            # A request that is not answered is given up after 10 s, not after 20 minutes; `write` tries again. See
+            # docs/decisions/005-faust.md.
             producer_request_timeout=10,
             broker_commit_interval=0.5,
             # A worker that was killed is missed after 10 s, not after Faust's 60, so that its partitions move on.
@@ -238,15 +238,13 @@ class StreamService:
 
     async def _keep(self, changes: Sequence[Output]) -> None:
         """Return when the changelogs have all changes of a run: of each partition all at once, whatever happens."""
-        await self._until_written(batches(changes), self._send_batches)
+        await self._until_written(batches(changes), self._send_batch)
 
-    async def _until_written(
-        self, what: Iterable[_What], send: Callable[[Sequence[_What]], Awaitable[Sequence[Any]]]
-    ) -> None:
+    async def _until_written(self, what: Iterable[_What], send: Callable[[_What], Awaitable[Awaitable[Any]]]) -> None:
         attempt = 0
         pending = list(what)
         while pending:
-            results = await send(pending)
+            results = await _all_sent(pending, send)
             failed = next((i for i, result in enumerate(results) if isinstance(result, BaseException)), None)
             if failed is None:
                 break
@@ -264,35 +262,21 @@ class StreamService:
             await asyncio.sleep(wait)
         self._write_trouble = None
 
-    async def _send(self, outputs: Sequence[Output]) -> list[Any]:
-        """Return for each output what came of it, up to the first that was not even accepted for sending."""
-        producer = self.app.producer
-        sent: list[Awaitable[Any]] = []
-        refused: list[BaseException] = []
-        for o in outputs:
-            try:
-                sent.append(await producer.send(o.topic, o.key, o.value, o.partition, None, list(o.headers) or None))
-            except ProducerSendError as exc:  # Faust's wrapping: the buffer stayed full, or the record is too large
-                refused.append(exc.__cause__ or exc)
-                break
-        return [*await asyncio.gather(*sent, return_exceptions=True), *refused]
+    async def _send(self, output: Output) -> Awaitable[Any]:
+        o = output
+        try:
+            return await self.app.producer.send(o.topic, o.key, o.value, o.partition, None, list(o.headers) or None)
+        except ProducerSendError as exc:  # Faust's wrapping: the buffer stayed full, or the record is too large
+            raise exc.__cause__ or exc from None
 
-    async def _send_batches(self, batches: Sequence[Batch]) -> list[Any]:
-        """Return for each batch what came of it, up to the first that was not even accepted for sending."""
+    async def _send_batch(self, batch: Batch) -> Awaitable[Any]:
         producer: AIOKafkaProducer = cast(Any, self.app.producer)._ensure_producer()
-        sent: list[Awaitable[Any]] = []
-        refused: list[BaseException] = []
-        for batch in batches:
-            builder = BatchBuilder(LARGEST_BATCH, compression_type=0)
-            for record in batch.records:
-                if builder.append(timestamp=None, key=record.key, value=record.value) is None:
-                    raise RuntimeError(f"a batch for {batch.topic} is larger than was worked out: a fault in `batches`")
-            try:
-                sent.append(await producer.send_batch(builder, batch.topic, partition=batch.partition))
-            except KafkaError as exc:
-                refused.append(exc)
-                break
-        return [*await asyncio.gather(*sent, return_exceptions=True), *refused]
+        builder = BatchBuilder(LARGEST_BATCH, compression_type=0)
+        for record in batch.records:
+            if builder.append(timestamp=None, key=record.key, value=record.value) is None:
+                raise RuntimeError(f"a batch for {batch.topic} is larger than was worked out: a fault in `batches`")
+        sent: Awaitable[Any] = await producer.send_batch(builder, batch.topic, partition=batch.partition)
+        return sent
 
     async def _handle_run(self, stream: Any, label: str, events: Sequence[Any], handle: RunHandler) -> None:
         async with self._busy:
@@ -381,6 +365,19 @@ class StreamService:
             return consumer.assignment()
         except ConsumerNotStarted:
             return frozenset()
+
+
+async def _all_sent(what: Iterable[_What], send: Callable[[_What], Awaitable[Awaitable[Any]]]) -> list[Any]:
+    """Return for each what came of it, up to the first that was not even accepted for sending."""
+    sent: list[Awaitable[Any]] = []
+    refused: list[BaseException] = []
+    for one in what:
+        try:
+            sent.append(await send(one))
+        except (KafkaError, ProducerSendError) as exc:
+            refused.append(exc)
+            break
+    return [*await asyncio.gather(*sent, return_exceptions=True), *refused]
 
 
 class Batch(NamedTuple):

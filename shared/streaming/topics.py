@@ -40,10 +40,12 @@ LARGEST_RECORD: Final = 4 * 1024 * 1024
 LARGEST_BATCH: Final = 16 * 1024 * 1024
 """Bytes of the largest batch of a changelog, which is what one run changes in a partition. One for each of four
 partitions may share a request, and brokers take 100 MiB (`socket.request.max.bytes`)."""
-ROOM_FOR_THE_LARGEST_RECORD: Final[Mapping[str, str]] = {"max.message.bytes": str(LARGEST_RECORD + 1024)}
 
 _KEEP_FOREVER: Final[Mapping[str, str]] = {"retention.ms": "-1"}
-_KEEP_WHATEVER_THE_SIZE: Final[Mapping[str, str]] = {**_KEEP_FOREVER, **ROOM_FOR_THE_LARGEST_RECORD}
+_KEEP_WHATEVER_THE_SIZE: Final[Mapping[str, str]] = {
+    **_KEEP_FOREVER,
+    "max.message.bytes": str(LARGEST_RECORD + 1024),
+}
 _COMPACTED: Final[Mapping[str, str]] = {"cleanup.policy": "compact"}
 _CHANGELOG: Final[Mapping[str, str]] = {**_COMPACTED, "max.message.bytes": str(LARGEST_BATCH)}
 
