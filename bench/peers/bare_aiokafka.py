@@ -10,25 +10,10 @@ import signal
 import msgspec
 from aiokafka import AIOKafkaConsumer
 
-
-class Achievement(msgspec.Struct):
-    title: str
-    impact: int
-
-
-class Recorded(msgspec.Struct):
-    employee_id: str
-    achievement: Achievement
-
-
-class Tally(msgspec.Struct):
-    count: int
-    impact: int
-    titles: list[str]
+from bench.peers.events import Tally, read
 
 
 async def main() -> None:
-    read = msgspec.json.Decoder(Recorded).decode
     tallies: dict[str, Tally] = {}
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

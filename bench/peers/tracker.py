@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import msgspec
 from pydantic import Field
 
+from bench.peers.events import Tally as PlainTally
+from bench.peers.events import read
 from shared.service.main import run_service
 from shared.service.settings import http_port
 from shared.streaming.records import Output, Record
@@ -22,31 +24,13 @@ class Settings(StreamSettings):
     group: str = Field(validation_alias="BENCH_GROUP", description="consumer group")
 
 
-class Achievement(msgspec.Struct):
-    """What a tally needs of an achievement."""
-
-    title: str
-    impact: int
-
-
-class Recorded(msgspec.Struct):
-    """What a tally needs of the event."""
-
-    employee_id: str
-    achievement: Achievement
-
-
-class Tally(msgspec.Struct):
+class Tally(PlainTally):
     """What is kept of an employee."""
 
-    count: int
-    impact: int
-    titles: list[str]
     offset: int
     """Of the last record counted: what is read again after a crash is passed over."""
 
 
-read = msgspec.json.Decoder(Recorded).decode
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(Tally).decode
 
