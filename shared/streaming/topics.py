@@ -33,6 +33,7 @@ IDENTITIES: Final = "identities"
 PROMPTS: Final = "prompts"
 GAPS: Final = "gaps"
 DELIVERIES: Final = "deliveries"
+SPONSOR_CHOICES: Final = "sponsor-choices"
 
 LARGEST_RECORD: Final = 4 * 1024 * 1024
 """Bytes of the largest record that a service writes. A source may write as much as a broker takes unasked, which is
@@ -86,6 +87,7 @@ _READ_TOPICS: Final = (
     PROMPTS,
     GAPS,
     DELIVERIES,
+    SPONSOR_CHOICES,
 )
 
 ALL_TOPICS: Final[tuple[TopicSpec, ...]] = (
