@@ -8,7 +8,7 @@ PYTHON := $(VENV)/bin/python
 # Newer than the lock once everything that it names is installed.
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help venv java demo test check lint fmt lock broker topics clean
+.PHONY: help venv java demo test check lint fmt lock bench bench-lock broker topics clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ fmt: venv ## format, and mend what ruff can mend
 	$(PYTHON) -m ruff format
 	$(PYTHON) -m ruff check --fix
 
+bench: venv java ## measure beside the peers and write docs/performance.md (hours, on a quiet machine; ARGS="--pairs 2")
+	@$(PYTHON) -m bench $(ARGS)
+
 broker: venv java ## start the local Kafka that the demo uses (stop it: .venv/bin/python -m deploy.broker stop)
 	@$(PYTHON) -m deploy.broker start
 
@@ -46,6 +49,11 @@ lock: venv ## write requirements.lock anew from pyproject.toml (ARGS=--upgrade m
 	$(PYTHON) -m uv pip compile pyproject.toml --group dev --universal --generate-hashes \
 		--no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 		--quiet --output-file requirements.lock $(ARGS)
+
+bench-lock: venv # Quix Streams allows no pydantic that the project takes, so the benchmarks' peers have a lock of their own
+	$(PYTHON) -m uv pip compile bench/requirements.in --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+		--quiet --output-file bench/requirements.lock $(ARGS)
 
 $(INSTALLED): requirements.lock
 	@if ! $(PYTHON) -c '' 2>/dev/null; then \

@@ -23,7 +23,7 @@ import tempfile
 import time
 import uuid
 import xml.etree.ElementTree as ET  # our own pom.xml, nobody else's input
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -80,12 +80,14 @@ class Broker:
         port: int = DEMO_PORT,
         controller_port: int = DEMO_CONTROLLER_PORT,
         die_with_parent: bool = False,
+        jvm_options: Sequence[str] = JVM_OPTIONS,
         say: Say = lambda _line: None,
     ) -> None:
         self.data_dir = data_dir.resolve()
         self.port = port
         self.controller_port = controller_port
         self.die_with_parent = die_with_parent
+        self.jvm_options = jvm_options
         self.log = self.data_dir / "broker.log"
         self._say = say
         self._config = self.data_dir / "server.properties"
@@ -116,7 +118,7 @@ class Broker:
                 self._format(jars)
             self._say(f"starting Kafka {pinned_version()} on {self.bootstrap_servers}")
             self._process = spawn(
-                [_java(), *JVM_OPTIONS, *_java_class_path(jars), "kafka.Kafka", str(self._config)],
+                [_java(), *self.jvm_options, *_java_class_path(jars), "kafka.Kafka", str(self._config)],
                 log=self.log,
                 # SIGTERM, not SIGKILL: it leaves clean logs, and a broker with nobody to wait for goes in a second.
                 parent_death_signal=signal.SIGTERM if self.die_with_parent else None,

@@ -265,7 +265,12 @@ def _page(inbox: Inbox, number: int, wanted: str) -> Iterator[str]:
         f'placeholder="name or id" value="{html.escape(wanted)}"></label><button>Show</button></form></header><main>'
     )
     if not sponsors:
-        said = "No sponsor of that name." if wanted else "Nothing has come yet. Reload when prompts have been sent."
+        said = (
+            "No sponsor of that name."
+            if wanted
+            else "Nothing has come since this receiver started; it forgets when it stops. A prompt is sent once: a "
+            "second make demo sends none again, make clean and make demo all."
+        )
         yield f'<p class="none">{said}</p>'
     for sponsor in sponsors[(number - 1) * _SPONSORS_A_PAGE : number * _SPONSORS_A_PAGE]:
         yield from _section(sponsor, names.get(sponsor, ""), by_sponsor[sponsor])

@@ -16,6 +16,7 @@ def build(settings: PeopleSettings) -> StreamService:
     """Return the service."""
     service = StreamService(SERVICE, settings)
     intake(service, "people", PEOPLE, take)
-    handler = ChangeHandler(service.state("people"), service.state("units"))
+    state = service.state("people")  # one, for a person's state and the org tree that it was told from belong together
+    handler = ChangeHandler(state.part("person"), state.part("unit"))
     service.consume([PEOPLE_CHANGES], each(handler, SERVICE))
     return service

@@ -18,7 +18,7 @@ from shared.contracts.cloudevents import FeedEvent
 from shared.contracts.ids import EmployeeId, UnitId
 from shared.streaming.intake import Resolve, to_career_log
 from shared.streaming.records import Output, Poison, Record
-from shared.streaming.state import KeyedState
+from shared.streaming.state import State
 from shared.streaming.topics import IDENTITIES, PARTITIONS, PEOPLE_CHANGES
 
 VERSION: Final = ""
@@ -33,7 +33,7 @@ def take(event: FeedEvent, payload: Payload, resolve: Resolve) -> Iterable[Outpu
 class ChangeHandler:
     """Handles records of `people-changes`."""
 
-    def __init__(self, people: KeyedState, units: KeyedState) -> None:
+    def __init__(self, people: State, units: State) -> None:
         self._people = people
         self._units = units
         self._overviews: dict[int, _Overview] = {}
@@ -116,7 +116,7 @@ class _Overview:
     whether an overview is still that of the state.
     """
 
-    def __init__(self, partition: int, people: KeyedState, units: KeyedState) -> None:
+    def __init__(self, partition: int, people: State, units: State) -> None:
         self.version = _number(people.get(partition, VERSION))
         self.org = OrgTree((UnitId(key), read_unit(value)) for key, value in units.items(partition))
         self.members: defaultdict[UnitId, set[EmployeeId]] = defaultdict(set)

@@ -126,6 +126,14 @@ class _Consumer(aiokafka_driver.Consumer):
                 if self.app.topics.acks_enabled_for(tp.topic):
                     self._deliveries.add(tp, message)
                 yield tp, message
+            elif not self._is_changelog_tp(tp):
+                self._lost_place = True  # paused meanwhile, and its position has moved, perhaps behind a seek's back
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109 (Faust's)
+        # Faust hands its own set to the fetching thread and goes on changing it. Empty, as in a recovery, it means all
+        # partitions to aiokafka: records of sources came that nobody wanted, and were dropped.
+        active = None if active_partitions is None else set(active_partitions)
+        return await super()._getmany(active_partitions=active, timeout=timeout)
 
     def _pieces(self, tp: TP, fetched: Sequence[FetchedRecord]) -> Iterator[Run | FetchedRecord]:
         limits = self.app.run_limits.get(tp.topic)
@@ -190,6 +198,7 @@ class _Consumer(aiokafka_driver.Consumer):
     async def perform_seek(self) -> None:
         """Set the sources to the committed offsets, or their beginning, then resume those that wait for that."""
         self._lost_place = False
+        self._seeks += 1  # what is fetched from here on is overtaken until the end, wherever it was read
         await super().perform_seek()
         sources = {tp for tp in self.assignment() if not self._is_changelog_tp(tp)}
         if untouched := [tp for tp in sources if not self._committed_offset[tp]]:

@@ -49,7 +49,7 @@ from shared.streaming.metrics import (
 )
 from shared.streaming.records import Output, Poison, Record
 from shared.streaming.state import KeyedState
-from shared.streaming.topics import LARGEST_RECORD, PARTITIONS, changelog, create_topics, dead_topic
+from shared.streaming.topics import LARGEST_BATCH, LARGEST_RECORD, PARTITIONS, changelog, create_topics, dead_topic
 
 RunHandler = Callable[[Sequence[Record]], Awaitable[Sequence[Output]]]
 
@@ -122,9 +122,8 @@ class StreamService:
             producer_acks=-1,
             producer_linger_ms=2,
             producer_max_request_size=LARGEST_RECORD,
-            producer_max_batch_size=LARGEST_RECORD,  # a checkpoint of a partition is one batch
-            # A request that is not answered is given up after 10 s, not after 20 minutes; `write` tries again. Seen
-            # here under load about once in a dozen starts, cause not found: see docs/decisions/005-faust.md.
+            # A request that is not answered is given up after 10 s, not after 20 minutes; `write` tries again. See
+            # docs/decisions/005-faust.md.
             producer_request_timeout=10,
             broker_commit_interval=0.5,
             # A worker that was killed is missed after 10 s, not after Faust's 60, so that its partitions move on.
@@ -257,7 +256,7 @@ class StreamService:
         attempt = 0
         pending = list(outputs)
         while pending:
-            results = await self._send(pending)
+            results = await self._all_sent(pending)
             failed = next((i for i, result in enumerate(results) if isinstance(result, BaseException)), None)
             if failed is None:
                 break
@@ -271,18 +270,24 @@ class StreamService:
         for output in outputs:
             OUTPUTS.labels(output.topic).inc()
 
-    async def _send(self, outputs: Sequence[Output]) -> list[Any]:
-        """Return for each output what came of it, up to the first that was not even accepted for sending."""
-        producer = self.app.producer
+    async def _all_sent(self, outputs: Iterable[Output]) -> list[Any]:
+        """Return for each what came of it, up to the first that was not even accepted for sending."""
         sent: list[Awaitable[Any]] = []
         refused: list[BaseException] = []
-        for o in outputs:
+        for output in outputs:
             try:
-                sent.append(await producer.send(o.topic, o.key, o.value, o.partition, None, list(o.headers) or None))
-            except ProducerSendError as exc:  # Faust's wrapping: the buffer stayed full, or the record is too large
-                refused.append(exc.__cause__ or exc)
+                sent.append(await self._send(output))
+            except (KafkaError, ProducerSendError) as exc:
+                refused.append(exc)
                 break
         return [*await asyncio.gather(*sent, return_exceptions=True), *refused]
+
+    async def _send(self, output: Output) -> Awaitable[Any]:
+        o = output
+        try:
+            return await self.app.producer.send(o.topic, o.key, o.value, o.partition, None, list(o.headers) or None)
+        except ProducerSendError as exc:  # Faust's wrapping: the buffer stayed full, or the record is too large
+            raise exc.__cause__ or exc from None
 
     async def _handle_run(self, stream: Any, label: str, events: Sequence[Any], handle: RunHandler) -> None:
         async with self._busy:
@@ -338,7 +343,7 @@ class StreamService:
         attempt = 0
         while True:
             try:
-                offsets = await write_changelog(self.app, topic, changes)
+                offsets = await write_changelog(self.app, topic, changes, LARGEST_BATCH)
             except KafkaError as exc:
                 await self._trouble(exc, attempt)
                 attempt += 1
@@ -400,9 +405,7 @@ class StreamService:
         tables: Any = self.app.tables
         for state in self._states:
             ours = {tp.partition for tp in assigned if tp.topic == state.changelog}
-            for partition in (
-                set(range(PARTITIONS)) - ours
-            ):  # when it comes back, what is on the disk says where to begin
+            for partition in set(range(PARTITIONS)) - ours:  # when it is back, the disk says where to begin
                 tables.recovery.revoke(TP(state.changelog, partition))
 
     async def _tick(self, seconds: float, make: Callable[[], Awaitable[Sequence[Output]]]) -> None:

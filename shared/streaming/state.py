@@ -10,25 +10,39 @@ docs/decisions.)
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
+from shared.engine.changelog import RECORD_OVERHEAD
 from shared.streaming.metrics import STATE_KEYS
 from shared.streaming.records import Output, Poison
-from shared.streaming.topics import LARGEST_RECORD
+from shared.streaming.topics import LARGEST_BATCH, LARGEST_RECORD
 
 _LARGEST_VALUE = LARGEST_RECORD - 64 * 1024
 """Bytes: beside the value, the record has a key."""
-BATCH_ROOM = LARGEST_RECORD - 64 * 1024
-"""Bytes of keys and values that surely go into one record batch of a changelog."""
-_ENTRY = 150
-"""Bytes that a key and a value are counted for beside their own; a record takes at most 30."""
+_BATCH_ROOM = LARGEST_BATCH - 64 * 1024
+"""Bytes of records that surely go into one record batch of a changelog."""
 _SLICE = 500
+
+
+class State(Protocol):
+    """What a handler sees of state: values by (partition, key), as bytes."""
+
+    def get(self, partition: int, key: str) -> bytes | None:
+        """Return the value, with the changes of the present run, or None."""
+
+    def put(self, partition: int, key: str, value: bytes | None) -> None:
+        """Set the value; None deletes the key."""
+
+    def items(self, partition: int) -> Iterator[tuple[str, bytes]]:
+        """Return the keys and values of a partition as they are now."""
 
 
 class KeyedState:
     """Values by (partition, key), as bytes.
 
     A key lives in the partition of the records that concern it. The same key in two partitions is two values.
+    After a crash all changes that a run made in a partition are there, or none (`StreamService` writes them as one
+    batch). What belongs together belongs into one state, therefore; `part` keeps kinds of keys apart in it.
     """
 
     def __init__(self, table: Any) -> None:
@@ -80,6 +94,10 @@ class KeyedState:
                 return
             after = last
 
+    def part(self, name: str) -> State:
+        """Return the state of the keys that begin with `name/`, without that beginning."""
+        return _Part(self, f"{name}/")
+
     def changes(self) -> list[Output]:
         """Return the present run's changes as records for the changelog; a tombstone for a deleted key."""
         return [
@@ -98,8 +116,8 @@ class KeyedState:
             partition = _partition(change.key or b"")
             if partition not in room:
                 unsaved = self._store.dirty_bytes(partition)
-                room[partition] = BATCH_ROOM - unsaved if unsaved else 1 << 62
-            room[partition] -= _ENTRY + len(change.key or b"") + len(change.value or b"")
+                room[partition] = _BATCH_ROOM - unsaved if unsaved else 1 << 62
+            room[partition] -= RECORD_OVERHEAD + len(change.key or b"") + len(change.value or b"")
         return all(left >= 0 for left in room.values())
 
     def settle(self) -> None:
@@ -125,6 +143,23 @@ class KeyedState:
         """The topic that the changes go to."""
         name: str = self._table.changelog_topic_name
         return name
+
+
+class _Part:
+    def __init__(self, whole: State, prefix: str) -> None:
+        self._whole = whole
+        self._prefix = prefix
+
+    def get(self, partition: int, key: str) -> bytes | None:
+        return self._whole.get(partition, self._prefix + key)
+
+    def put(self, partition: int, key: str, value: bytes | None) -> None:
+        self._whole.put(partition, self._prefix + key, value)
+
+    def items(self, partition: int) -> Iterator[tuple[str, bytes]]:
+        for key, value in self._whole.items(partition):
+            if key.startswith(self._prefix):
+                yield key[len(self._prefix) :], value
 
 
 def _prefix(partition: int) -> bytes:

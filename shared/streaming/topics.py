@@ -33,16 +33,22 @@ IDENTITIES: Final = "identities"
 PROMPTS: Final = "prompts"
 GAPS: Final = "gaps"
 DELIVERIES: Final = "deliveries"
+SPONSOR_CHOICES: Final = "sponsor-choices"
 
 LARGEST_RECORD: Final = 4 * 1024 * 1024
 """Bytes of the largest record that a service writes. A source may write as much as a broker takes unasked, which is
 1 MiB; its dead letter, or its parked copy, is that and our headers."""
-ROOM_FOR_THE_LARGEST_RECORD: Final[Mapping[str, str]] = {"max.message.bytes": str(LARGEST_RECORD + 1024)}
+LARGEST_BATCH: Final = 16 * 1024 * 1024
+"""Bytes of the largest batch of a changelog, which is what one run changes in a partition. One for each of four
+partitions may share a request, and brokers take 100 MiB (`socket.request.max.bytes`)."""
 
 _KEEP_FOREVER: Final[Mapping[str, str]] = {"retention.ms": "-1"}
-_KEEP_WHATEVER_THE_SIZE: Final[Mapping[str, str]] = {**_KEEP_FOREVER, **ROOM_FOR_THE_LARGEST_RECORD}
+_KEEP_WHATEVER_THE_SIZE: Final[Mapping[str, str]] = {
+    **_KEEP_FOREVER,
+    "max.message.bytes": str(LARGEST_RECORD + 1024),
+}
 _COMPACTED: Final[Mapping[str, str]] = {"cleanup.policy": "compact"}
-_COMPACTED_WHATEVER_THE_SIZE: Final[Mapping[str, str]] = {**_COMPACTED, **ROOM_FOR_THE_LARGEST_RECORD}
+_CHANGELOG: Final[Mapping[str, str]] = {**_COMPACTED, "max.message.bytes": str(LARGEST_BATCH)}
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ def parked_topic(feed: str) -> str:
 
 def changelog(name: str) -> TopicSpec:
     """Return the spec of a state's changelog of that name."""
-    return TopicSpec(name, config=_COMPACTED_WHATEVER_THE_SIZE)
+    return TopicSpec(name, config=_CHANGELOG)
 
 
 def dead_topic(topic: str) -> str:
@@ -81,6 +87,7 @@ _READ_TOPICS: Final = (
     PROMPTS,
     GAPS,
     DELIVERIES,
+    SPONSOR_CHOICES,
 )
 
 ALL_TOPICS: Final[tuple[TopicSpec, ...]] = (

@@ -29,10 +29,13 @@ SESSION = 2.0
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quick]:
+    with a_broker(tmp_path_factory.mktemp("kafka")) as shared:
+        yield shared
+
+
+def a_broker(folder: Path) -> Quick:
     port, controller_port = free_ports(2)
-    folder = tmp_path_factory.mktemp("kafka")
-    with Quick(folder, port=port, controller_port=controller_port, die_with_parent=True) as own:
-        yield own
+    return Quick(folder, port=port, controller_port=controller_port, die_with_parent=True)
 
 
 @contextlib.contextmanager
@@ -136,9 +139,7 @@ def works(workers: Supervisor, name: str) -> bool:
 
 
 def test_a_worker_goes_on_by_itself_when_kafka_comes_back(tmp_path: Path) -> None:
-    port, controller_port = free_ports(2)
-    folder = tmp_path / "kafka"
-    with Quick(folder, port=port, controller_port=controller_port, die_with_parent=True) as own:
+    with a_broker(tmp_path / "kafka") as own:
         counting = Counting(own)
         with counting.workers(tmp_path, "one", session_seconds=SESSION) as workers:
             counting.feed(3000, poison=0.001)
@@ -166,9 +167,7 @@ def test_a_stop_commits_what_was_done_so_that_nothing_is_said_twice(broker: Quic
 
 
 def test_a_stop_while_kafka_is_away_ends_soon_and_loses_nothing(tmp_path: Path) -> None:
-    port, controller_port = free_ports(2)
-    folder = tmp_path / "kafka"
-    with Quick(folder, port=port, controller_port=controller_port, die_with_parent=True) as own:
+    with a_broker(tmp_path / "kafka") as own:
         counting = Counting(own)
         with counting.workers(tmp_path, "one", session_seconds=SESSION) as workers:
             counting.feed(2000)

@@ -122,6 +122,16 @@ def test_what_is_joined_by_key_has_the_same_number_of_partitions() -> None:
     assert all(dead_topic(name) in dead for name in read if not name.endswith(".parked") and name != "identities")
 
 
+def test_parts_of_a_state_have_keys_of_their_own_and_change_together() -> None:
+    state = a_state()
+    people, units = state.part("person"), state.part("unit")
+    people.put(1, "a", b"1")
+    units.put(1, "a", b"2")
+    assert (people.get(1, "a"), units.get(1, "a")) == (b"1", b"2")
+    assert list(people.items(1)) == [("a", b"1")]
+    assert [change.key for change in state.changes()] == [b"1/person/a", b"1/unit/a"]
+
+
 @pytest.mark.parametrize(
     ("sizes", "most", "together"),
     [
