@@ -13,7 +13,7 @@ NAME = "correlator"
 def build(settings: CorrelatorSettings) -> StreamService:
     """Return the service, not started."""
     service = StreamService(NAME, settings)
-    correlator = Correlator(service.state("standing"), settings.policy, NAME)
+    correlator = Correlator(service.state("standing"), settings.policy, NAME, service.keep)
     service.consume([CAREER_EVENTS], correlator.handle, max_run=1000)
     service.when_moved(correlator.forget)
     return service

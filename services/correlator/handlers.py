@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
 from heapq import heappop, heappush
 
@@ -34,58 +35,89 @@ _CALENDAR = "calendar"
 _EMPLOYEE = "employee/"
 _SLICE = 50
 """So many employees are looked at before others get the event loop: some 10 ms."""
+_KEPT_TOGETHER = 2000
+"""So many employees are visited before what was said of them is made safe: it is what a visit holds in memory."""
+
+
+Keep = Callable[[Sequence[Output]], Awaitable[None]]
 
 
 class Correlator:
-    """Handles runs of `career-events`."""
+    """Handles runs of `career-events`.
 
-    def __init__(self, state: KeyedState, policy: Policy, service: str) -> None:
+    Args:
+        keep: makes outputs, then the changes of `state`, safe in the midst of a run.
+    """
+
+    def __init__(self, state: KeyedState, policy: Policy, service: str, keep: Keep) -> None:
         self._state = state
         self._policy = policy
         self._service = service
+        self._keep = keep
         self._due: dict[int, _DueIndex] = {}
         self._moved: dict[int, Calendar] = {}
         """Calendars that have changed in the run in hand."""
+        self._looked_at = 0
+        """Employees visited since the last time that all was made safe."""
 
     def forget(self) -> None:
         """Drop what is held about partitions; it is read from the state again when needed."""
         self._due.clear()
 
     async def handle(self, run: Sequence[Record]) -> Sequence[Output]:
-        """Return all that has to be said because of these records."""
+        """Return what has to be said because of these records, as far as it was not made safe on the way."""
+        self._expect(run)
         outputs: list[Output] = []
         for record in run:
-            try:
-                async for output in self._handle(record):
-                    outputs.append(output)  # noqa: PERF401 (what was said before a fault has been noted in the state)
-            except Exception as exc:  # one record can't be dealt with; the log goes on
-                outputs.append(buried(record, exc, self._service))
-        # Last, for a crash may leave only the beginning of a run's changes in the changelog: a calendar ahead of the
-        # employees would make the repeated tick or cycle no news, and nobody would be visited because of it.
+            said = self._handle(record)
+            while True:
+                try:
+                    of_one = await anext(said, None)
+                except Exception as exc:  # one record can't be dealt with; the log goes on
+                    outputs.append(buried(record, exc, self._service))
+                    break
+                if of_one is None:
+                    break
+                outputs.extend(of_one)
+                if self._looked_at >= _KEPT_TOGETHER:
+                    # The calendar is not among it. What is repeated after a crash passes over those who have changed.
+                    await self._keep(outputs)
+                    outputs, self._looked_at = [], 0
+        # At the end, for what was kept on the way must be without it: a calendar ahead of the employees would make the
+        # repeated tick or cycle no news, and nobody would be visited because of it.
         for partition, calendar in self._moved.items():
             self._state.put(partition, _CALENDAR, encode_calendar(calendar))
         self._moved.clear()
+        self._looked_at = 0
         return outputs
 
-    async def _handle(self, record: Record) -> AsyncIterator[Output]:
+    def _expect(self, run: Sequence[Record]) -> None:
+        keys: dict[int, list[str]] = defaultdict(list)
+        for record in run:
+            if record.key is not None:
+                keys[record.partition].append(_EMPLOYEE + record.key.decode(errors="replace"))
+        for partition, of_it in keys.items():
+            self._state.expect(partition, of_it)
+
+    async def _handle(self, record: Record) -> AsyncIterator[list[Output]]:
         if record.value is None:
             raise Poison("the record has no value: career-events holds events, no tombstones")
         event = read_career_event(record.value)
         metrics.EVENTS.labels(event.type).inc()
-        if event.employee_id is None:
-            async for output in self._for_everybody(record, event):
-                yield output
-        else:
-            for output in self._for_one(record, event):
-                yield output
+        if event.employee_id is not None:
+            yield self._for_one(record, event)
+            return
+        async for outputs in self._for_everybody(record, event):
+            yield outputs
 
-    def _for_one(self, record: Record, event: EmployeeEvent) -> Iterator[Output]:
+    def _for_one(self, record: Record, event: EmployeeEvent) -> list[Output]:
         employee = self._employee(record.partition, event.employee_id)
-        if record.offset > employee.changed_by:
-            decision = decide(employee, self._calendar(record.partition), event, self._policy)
-            yield from self._take(record, employee, decision)
+        if record.offset <= employee.changed_by:
+            return []
+        decision = decide(employee, self._calendar(record.partition), event, self._policy)
+        return self._take(record, employee, decision)
 
-    async def _for_everybody(self, record: Record, event: EverybodysEvent) -> AsyncIterator[Output]:
+    async def _for_everybody(self, record: Record, event: EverybodysEvent) -> AsyncIterator[list[Output]]:
         partition = record.partition
         before = self._calendar(partition)
         after = tell(before, event)
@@ -94,43 +126,43 @@ class Correlator:
             metrics.CLOCK.labels(str(partition)).set(after.now.timestamp())
         if concerns_everybody(before, after):
             with metrics.VISIT_SECONDS.time():
-                async for output in self._visit(record, self._all(partition), after, event, cause="all"):
-                    yield output
+                async for outputs in self._visit(record, self._all(partition), after, event, cause="all"):
+                    yield outputs
         elif after.now is not None and after.now != before.now:
-            due = [self._employee(partition, key) for key in self._dues(partition).until(after.now)]
-            async for output in self._visit(record, iter(due), after, event, cause="due"):
-                yield output
+            due = (self._employee(partition, key) for key in (await self._dues(partition)).until(after.now))
+            async for outputs in self._visit(record, due, after, event, cause="due"):
+                yield outputs
 
     async def _visit(
         self, record: Record, employees: Iterator[EmployeeState], calendar: Calendar, event: CareerEvent, *, cause: str
-    ) -> AsyncIterator[Output]:
+    ) -> AsyncIterator[list[Output]]:
         fault: Exception | None = None
         for number, employee in enumerate((e for e in employees if record.offset > e.changed_by), start=1):
             metrics.VISITED.labels(cause).inc()
+            self._looked_at += 1
             try:
-                outputs = list(
-                    self._take(record, employee, reconsider(employee, calendar, EventId(event.id), self._policy))
-                )
+                outputs = self._take(record, employee, reconsider(employee, calendar, EventId(event.id), self._policy))
             except Exception as exc:  # the event concerns the others too: they are not to wait for this one
                 fault = fault or exc
             else:
-                for output in outputs:
-                    yield output
+                yield outputs
             if number % _SLICE == 0:
                 await asyncio.sleep(0)
         if fault is not None:
             raise fault
 
-    def _take(self, record: Record, before: EmployeeState, decision: Decision) -> Iterator[Output]:
+    def _take(self, record: Record, before: EmployeeState, decision: Decision) -> list[Output]:
         after = decision.employee
         if after != before:
             changed = msgspec.structs.replace(after, changed_by=record.offset)
             self._state.put(record.partition, _EMPLOYEE + after.employee_id, encode_employee(changed))
-            if after.due_at is not None and after.due_at != before.due_at:
-                self._dues(record.partition).add(after.due_at, after.employee_id)
+            # Where there is no index yet, it will be made of the state, and find this.
+            index = self._due.get(record.partition)
+            if index is not None and after.due_at is not None and after.due_at != before.due_at:
+                index.add(after.due_at, after.employee_id)
         for said in decision.outputs:
             metrics.OUTPUTS.labels(said.type).inc()
-            yield _output(said)
+        return [_output(said) for said in decision.outputs]
 
     def _employee(self, partition: int, employee_id: str) -> EmployeeState:
         stored = self._state.get(partition, _EMPLOYEE + employee_id)
@@ -143,16 +175,18 @@ class Correlator:
         return Calendar() if stored is None else decode_calendar(stored)
 
     def _all(self, partition: int) -> Iterator[EmployeeState]:
-        for key, value in self._state.items(partition):  # in the order of their keys, after a restart too
-            if key.startswith(_EMPLOYEE):
-                yield decode_employee(value)
+        for _, value in self._state.items(partition, _EMPLOYEE):  # by their keys: in one order, after a restart too
+            yield decode_employee(value)
 
-    def _dues(self, partition: int) -> _DueIndex:
+    async def _dues(self, partition: int) -> _DueIndex:
         if partition not in self._due:
-            index = self._due[partition] = _DueIndex()
-            for employee in self._all(partition):
+            index = _DueIndex()
+            for number, employee in enumerate(self._all(partition), start=1):
                 if employee.due_at is not None:
                     index.add(employee.due_at, employee.employee_id)
+                if number % _SLICE == 0:
+                    await asyncio.sleep(0)
+            self._due[partition] = index
         return self._due[partition]
 
 

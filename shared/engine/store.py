@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections import OrderedDict, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
@@ -27,6 +26,7 @@ _OVERHEAD: Final = 150
 _OPEN_SECONDS: Final = 60
 """How long another process may keep a folder open after its partition has come to us."""
 _PROGRESS_SECONDS: Final = 2.0
+_ABSENT: Final[Any] = object()
 
 
 class WriteBackStore(Store[bytes, bytes]):
@@ -34,65 +34,56 @@ class WriteBackStore(Store[bytes, bytes]):
 
     Args:
         folder: where the tables of this process lie, a folder each.
-        cache_bytes: what values that were read may take in memory.
+        cache_bytes: about what values that were read or saved may take in memory, beside the unsaved ones; a checkpoint
+            may add its own size to that.
     """
 
     def __init__(self, *args: Any, folder: Path, cache_bytes: int, **options: Any) -> None:
         super().__init__(*args, **options)
         self._folder = folder / self.table_name
-        self._dbs: dict[int, PartitionDb] = {}
-        self._dirty: dict[int, Changes] = defaultdict(dict)
-        self._dirty_bytes: dict[int, int] = defaultdict(int)
-        self._cache = _Cache(cache_bytes)
+        self._parts: dict[int, _Partition] = {}
+        self._cache_bytes = cache_bytes
+        self._reads = self._misses = 0
         self._fault: Exception | None = None
         self._told = 0.0
-        DIRTY_BYTES.labels(self.table_name).set_function(lambda: sum(self._dirty_bytes.values()))
+        DIRTY_BYTES.labels(self.table_name).set_function(lambda: sum(p.dirty_bytes for p in self._parts.values()))
 
     # -- reading and changing ---------------------------------------------------------------------
 
     def value(self, partition: int, key: bytes) -> bytes | None:
         """Return a value as it is now, or None."""
-        return self.load(partition, [key])[0]
+        part = self._parts[partition]
+        found = part.held(key)
+        self._reads += 1
+        if found is _ABSENT:
+            self._misses += 1
+            (found,) = part.read([key])
+        value: bytes | None = found
+        return value
 
-    def load(self, partition: int, keys: Sequence[bytes]) -> list[bytes | None]:
-        """Return the values as they are now, None where there is none; what is not in memory is read at once."""
-        dirty, cache = self._dirty[partition], self._cache
-        found: dict[bytes, bytes | None] = {}
-        missing = []
-        for key in keys:
-            if key in dirty:
-                found[key] = dirty[key]
-            elif (partition, key) in cache:
-                found[key] = cache.get((partition, key))
-            else:
-                missing.append(key)
-        CACHE.labels(self.table_name, "hit").inc(len(keys) - len(missing))
+    def load(self, partition: int, keys: Iterable[bytes]) -> None:
+        """Read what is not in memory yet, all at once, for `value` to find."""
+        part = self._parts[partition]
+        missing = [key for key in dict.fromkeys(keys) if part.held(key) is _ABSENT]
         if missing:
-            CACHE.labels(self.table_name, "miss").inc(len(missing))
-            for key, value in zip(missing, self._db(partition).get_many(missing), strict=True):
-                found[key] = value
-                cache.put((partition, key), value)
-        return [found[key] for key in keys]
+            self._misses += len(missing)  # `value` will count the reads
+            part.read(missing)
 
-    def change(self, partition: int, changes: Mapping[bytes, bytes | None]) -> None:
+    def change(self, partition: int, changes: Changes) -> None:
         """Take changes; None deletes. They are seen at once, and saved by the next checkpoint."""
-        dirty = self._dirty[partition]
-        for key, value in changes.items():
-            if key in dirty:
-                self._dirty_bytes[partition] -= _size(key, dirty[key])
-            dirty[key] = value
-            self._dirty_bytes[partition] += _size(key, value)
+        self._parts[partition].change(changes)
 
     def scan(self, partition: int, after: bytes, most: int) -> list[tuple[bytes, bytes]]:
         """Return about `most` keys behind `after`, in their order, with their values as they are now.
 
         An empty list is the end. Deleted keys may make it shorter.
         """
+        part = self._parts[partition]
         while True:
-            saved = self._db(partition).scan(after, most)
+            saved = part.db.scan(after, most)
             last = saved[-1][0] if len(saved) == most else None
             merged: Changes = dict(saved)
-            for key, value in self._dirty[partition].items():
+            for key, value in part.dirty.items():
                 if key > after and (last is None or key <= last):
                     merged[key] = value
             found = sorted((key, value) for key, value in merged.items() if value is not None)
@@ -102,38 +93,36 @@ class WriteBackStore(Store[bytes, bytes]):
 
     def estimated_keys(self) -> int:
         """Return about how many keys there are, in all partitions of this process."""
-        return sum(db.estimated_keys() for db in self._dbs.values())
+        return sum(part.db.estimated_keys() for part in self._parts.values())
 
     # -- saving -----------------------------------------------------------------------------------
 
     def dirty_bytes(self, partition: int) -> int:
         """Return what the unsaved changes of a partition take."""
-        return self._dirty_bytes[partition]
+        return self._parts[partition].dirty_bytes
 
-    def unsaved(self) -> dict[int, Changes]:
+    def unsaved(self) -> Mapping[int, Changes]:
         """Return the changes since the last checkpoint, by partition."""
-        return {partition: dict(changes) for partition, changes in self._dirty.items() if changes}
+        return {number: part.dirty for number, part in self._parts.items() if part.dirty}
 
-    def saved(self, offsets: Mapping[int, int]) -> None:
-        """Write the unsaved changes to RocksDB: the changelog has them, up to these offsets by partition.
+    def saved(self, partition: int, offset: int) -> None:
+        """Write a partition's unsaved changes to RocksDB: the changelog has them, up to this offset.
 
         Raises:
             OSError: the disk is full or refuses.
             FolderBroken: the folder is torn and was set aside.
         """
         self._raise_fault()
-        for partition, offset in offsets.items():
-            dirty = self._dirty.pop(partition)
-            self._db(partition).write(dirty.items(), offset)
-            self._dirty_bytes.pop(partition)
-            for key, value in dirty.items():
-                self._cache.put((partition, key), value)
+        self._parts[partition].save(offset)
+        CACHE.labels(self.table_name, "hit").inc(max(0, self._reads - self._misses))
+        CACHE.labels(self.table_name, "miss").inc(self._misses)
+        self._reads = self._misses = 0
 
     # -- what Faust asks --------------------------------------------------------------------------
 
     def persisted_offset(self, tp: TP) -> int | None:
         """Return the offset from which recovery goes on."""
-        return self._db(tp.partition).offset
+        return self._parts[tp.partition].db.offset
 
     def set_persisted_offset(self, tp: TP, offset: int) -> None:
         """Do nothing: an offset is written with the changes that it covers."""
@@ -145,7 +134,7 @@ class WriteBackStore(Store[bytes, bytes]):
         try:
             for event in batch:
                 run: Run = event.value
-                self._db(run.partition).write(((r.key or b"", r.value) for r in run.records), run.last_offset)
+                self._parts[run.partition].db.write(((r.key or b"", r.value) for r in run.records), run.last_offset)
                 self._tell(run)
         except Exception as exc:
             self._fault = exc
@@ -167,12 +156,12 @@ class WriteBackStore(Store[bytes, bytes]):
     async def on_rebalance(self, assigned: set[TP], *_: Any, **__: Any) -> None:
         """Let go of partitions that are not ours any more, open those that are; what was not saved comes again."""
         ours = {tp.partition for tp in assigned if tp.topic in self.table.changelog_topic.topics}
-        self._dirty.clear()
-        self._dirty_bytes.clear()
-        self._cache.clear()
-        self._close(self._dbs.keys() - ours)
-        for partition in ours - self._dbs.keys():
-            self._dbs[partition] = await self._opened(self._folder / str(partition))
+        self._close(self._parts.keys() - ours)
+        for part in self._parts.values():
+            part.forget()
+        for partition in ours - self._parts.keys():
+            db = await self._opened(self._folder / str(partition))
+            self._parts[partition] = _Partition(db, self._cache_bytes // (self.table.partitions or 1))
 
     async def _opened(self, folder: Path) -> PartitionDb:
         until = monotonic() + _OPEN_SECONDS
@@ -186,14 +175,11 @@ class WriteBackStore(Store[bytes, bytes]):
 
     async def on_stop(self) -> None:
         """Close all."""
-        self._close(self._dbs.keys())
+        self._close(self._parts.keys())
 
     def _close(self, partitions: Collection[int]) -> None:
         for partition in list(partitions):
-            self._dbs.pop(partition).close()
-
-    def _db(self, partition: int) -> PartitionDb:
-        return self._dbs[partition]
+            self._parts.pop(partition).db.close()
 
     def _raise_fault(self) -> None:
         if self._fault is not None:
@@ -208,33 +194,63 @@ class WriteBackStore(Store[bytes, bytes]):
             self.log.info("recovering %s/%s: at %s of %s", run.topic, run.partition, run.last_offset + 1, end)
 
 
-class _Cache:
-    """The values that were asked for last, as many as there is room for; that there is none is also remembered."""
+class _Partition:
+    """A partition's database, and before it the values in memory: those that changed, and those that were read last.
 
-    def __init__(self, room: int) -> None:
-        self._room = room
-        self._size = 0
-        self._held: OrderedDict[tuple[int, bytes], bytes | None] = OrderedDict()
+    The latter are in two generations. What is found in the older moves to the younger; when the younger fills half of
+    the room, it becomes the older, whose values are forgotten. That costs a lookup or two where a list in the order of
+    use costs a change of it with every read.
+    """
 
-    def __contains__(self, key: tuple[int, bytes]) -> bool:
-        return key in self._held
+    def __init__(self, db: PartitionDb, cache_bytes: int) -> None:
+        self.db = db
+        self.dirty: Changes = {}
+        self.dirty_bytes = 0
+        self._room = cache_bytes // 2
+        self._young: Changes = {}
+        self._old: Changes = {}
+        self._young_bytes = 0
 
-    def get(self, key: tuple[int, bytes]) -> bytes | None:
-        self._held.move_to_end(key)
-        return self._held[key]
+    def held(self, key: bytes) -> Any:
+        """Return the value, None if it is known that there is none, `_ABSENT` if that has to be read."""
+        if key in self.dirty:
+            return self.dirty[key]
+        found = self._young.get(key, _ABSENT)
+        if found is _ABSENT and key in self._old:
+            found = self._old[key]
+            self._keep({key: found}, _size(key, found))
+        return found
 
-    def put(self, key: tuple[int, bytes], value: bytes | None) -> None:
-        if key in self._held:
-            self._size -= _size(key[1], self._held.pop(key))
-        self._held[key] = value
-        self._size += _size(key[1], value)
-        while self._size > self._room:
-            (_, oldest), dropped = self._held.popitem(last=False)
-            self._size -= _size(oldest, dropped)
+    def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return values from the database, and keep them in memory."""
+        found = self.db.get_many(keys)
+        self._keep(dict(zip(keys, found, strict=True)), sum(map(_size, keys, found)))
+        return found
 
-    def clear(self) -> None:
-        self._held.clear()
-        self._size = 0
+    def change(self, changes: Changes) -> None:
+        dirty = self.dirty
+        for key, value in changes.items():
+            if key in dirty:
+                self.dirty_bytes -= _size(key, dirty[key])
+            dirty[key] = value
+            self.dirty_bytes += _size(key, value)
+
+    def save(self, offset: int) -> None:
+        self.db.write(self.dirty.items(), offset)
+        self._keep(self.dirty, self.dirty_bytes)
+        self.dirty, self.dirty_bytes = {}, 0
+
+    def forget(self) -> None:
+        """Drop what is in memory, saved or not."""
+        self.dirty, self.dirty_bytes = {}, 0
+        self._young, self._old, self._young_bytes = {}, {}, 0
+
+    def _keep(self, values: Changes, size: int) -> None:
+        # What is in the younger generation already is counted twice, so there is room for no more than is said.
+        self._young.update(values)
+        self._young_bytes += size
+        if self._young_bytes > self._room:
+            self._old, self._young, self._young_bytes = self._young, {}, 0
 
 
 def _size(key: bytes, value: bytes | None) -> int:

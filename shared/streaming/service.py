@@ -21,6 +21,7 @@ from collections.abc import (
     Set,
 )
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from time import monotonic
 from typing import Any, Protocol
@@ -32,7 +33,7 @@ from faust.types import TP
 from pydantic import Field, ValidationError
 from starlette.types import ASGIApp
 
-from shared.engine import FetchedRecord, Run, RunApp
+from shared.engine import Run, RunApp
 from shared.engine.changelog import write_changelog
 from shared.service.health import Health, operations_app
 from shared.service.settings import ServiceSettings
@@ -48,7 +49,7 @@ from shared.streaming.metrics import (
     WRITE_RETRIES,
 )
 from shared.streaming.records import Output, Poison, Record
-from shared.streaming.state import KeyedState
+from shared.streaming.state import Changes, KeyedState
 from shared.streaming.topics import LARGEST_BATCH, LARGEST_RECORD, PARTITIONS, changelog, create_topics, dead_topic
 
 RunHandler = Callable[[Sequence[Record]], Awaitable[Sequence[Output]]]
@@ -332,14 +333,17 @@ class StreamService:
         begun = monotonic()
         for state in self._states:
             if unsaved := state.unsaved():
-                state.saved(await self._write_changelog(state.changelog, unsaved))
+                offsets = await self._write_changelog(state.changelog, unsaved)
+                for partition, offset in offsets.items():
+                    state.saved(partition, offset)
+                    await asyncio.sleep(0)  # a partition takes some ten milliseconds, and others wait
         for stream, event in self._done:
             await stream.ack(event)
         self._done.clear()
         self._checkpointed = monotonic()
         CHECKPOINT_SECONDS.observe(self._checkpointed - begun)
 
-    async def _write_changelog(self, topic: str, changes: Mapping[int, Mapping[bytes, bytes | None]]) -> dict[int, int]:
+    async def _write_changelog(self, topic: str, changes: Mapping[int, Changes]) -> dict[int, int]:
         attempt = 0
         while True:
             try:
@@ -549,21 +553,14 @@ def reason_of(error: Exception) -> str:
 
 
 def _records(run: Run) -> list[Record]:
-    return [_record(run.topic, run.partition, fetched) for fetched in run.records]
+    topic, partition = run.topic, run.partition
+    return [
+        Record(topic, partition, r.offset, r.key, r.value, tuple(r.headers), _written_at(r.timestamp))
+        for r in run.records
+    ]
 
 
-def _record(topic: str, partition: int, fetched: FetchedRecord) -> Record:
-    return Record(
-        topic=topic,
-        partition=partition,
-        offset=fetched.offset,
-        key=fetched.key,
-        value=fetched.value,
-        headers=tuple(fetched.headers),
-        time=_written_at(fetched.timestamp),
-    )
-
-
+@lru_cache(maxsize=1024)  # records that were written together have one time stamp
 def _written_at(milliseconds: int) -> datetime:
     try:
         return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)

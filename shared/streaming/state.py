@@ -9,12 +9,12 @@ docs/decisions.)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from shared.engine.changelog import RECORD_OVERHEAD
 from shared.streaming.metrics import STATE_KEYS
-from shared.streaming.records import Output, Poison
+from shared.streaming.records import Poison
 from shared.streaming.topics import LARGEST_BATCH, LARGEST_RECORD
 
 _LARGEST_VALUE = LARGEST_RECORD - 64 * 1024
@@ -22,6 +22,9 @@ _LARGEST_VALUE = LARGEST_RECORD - 64 * 1024
 _BATCH_ROOM = LARGEST_BATCH - 64 * 1024
 """Bytes of records that surely go into one record batch of a changelog."""
 _SLICE = 500
+
+Changes = dict[bytes, bytes | None]
+"""What keys are now, as they are stored; None for what is deleted."""
 
 
 class State(Protocol):
@@ -33,31 +36,36 @@ class State(Protocol):
     def put(self, partition: int, key: str, value: bytes | None) -> None:
         """Set the value; None deletes the key."""
 
-    def items(self, partition: int) -> Iterator[tuple[str, bytes]]:
-        """Return the keys and values of a partition as they are now."""
+    def items(self, partition: int, beginning: str = "") -> Iterator[tuple[str, bytes]]:
+        """Return the keys of a partition that begin so, and their values, as they are now."""
 
 
 class KeyedState:
     """Values by (partition, key), as bytes.
 
     A key lives in the partition of the records that concern it. The same key in two partitions is two values.
-    After a crash all changes that a run made in a partition are there, or none (`StreamService` writes them as one
-    batch). What belongs together belongs into one state, therefore; `part` keeps kinds of keys apart in it.
+    After a crash all changes that a checkpoint saved in a partition are there, or none (they are one record batch).
+    What belongs together belongs into one state, therefore; `part` keeps kinds of keys apart in it.
     """
 
     def __init__(self, table: Any) -> None:
         self._table = table
         self._store = table.data
-        self._pending: dict[bytes, bytes | None] = {}
+        self._pending: dict[int, Changes] = {}
         STATE_KEYS.labels(table.name).set_function(self._store.estimated_keys)
 
     def get(self, partition: int, key: str) -> bytes | None:
         """Return the value, with the changes of the present run, or None."""
         stored = _stored(partition, key)
-        if stored in self._pending:
-            return self._pending[stored]
+        pending = self._pending.get(partition)
+        if pending is not None and stored in pending:
+            return pending[stored]
         value: bytes | None = self._store.value(partition, stored)
         return value
+
+    def expect(self, partition: int, keys: Iterable[str]) -> None:
+        """Read together, at a third of the cost, what `get` is about to be asked for one by one."""
+        self._store.load(partition, [_stored(partition, key) for key in keys])
 
     def put(self, partition: int, key: str, value: bytes | None) -> None:
         """Set the value; None deletes the key.
@@ -71,25 +79,29 @@ class KeyedState:
                 f"the state {self._table.name} of {key!r} would take {len(value):,} bytes, and there is room for "
                 f"{_LARGEST_VALUE:,}: is something sent again and again under new ids?"
             )
-        self._pending[_stored(partition, key)] = value
+        pending = self._pending.get(partition)
+        if pending is None:
+            pending = self._pending[partition] = {}
+        pending[_stored(partition, key)] = value
 
-    def items(self, partition: int) -> Iterator[tuple[str, bytes]]:
-        """Yield the keys and values of a partition in the order of their keys' bytes.
+    def items(self, partition: int, beginning: str = "") -> Iterator[tuple[str, bytes]]:
+        """Yield the keys of a partition that begin so, and their values, in the order of the keys' bytes.
 
         They are read in slices, so no more than one is in memory. Changes that are made meanwhile to keys further on
         may be seen.
         """
-        prefix = _prefix(partition)
-        pending = sorted(key for key in self._pending if key.startswith(prefix))
-        after = prefix
+        wanted = _stored(partition, beginning)
+        after = wanted
         while True:
-            slice_ = self._store.scan(partition, after, _SLICE)
+            slice_ = [item for item in self._store.scan(partition, after, _SLICE) if item[0].startswith(wanted)]
             last = slice_[-1][0] if slice_ else None
-            merged: dict[bytes, bytes | None] = dict(slice_)
-            merged.update((k, self._pending[k]) for k in pending if after < k and (last is None or k <= last))
+            merged: Changes = dict(slice_)
+            for key, changed in self._pending.get(partition, {}).items():
+                if after < key and key.startswith(wanted) and (last is None or key <= last):
+                    merged[key] = changed
             for stored, value in sorted(merged.items()):
                 if value is not None:
-                    yield stored[len(prefix) :].decode(), value
+                    yield stored.partition(b"/")[2].decode(), value
             if last is None:
                 return
             after = last
@@ -98,45 +110,32 @@ class KeyedState:
         """Return the state of the keys that begin with `name/`, without that beginning."""
         return _Part(self, f"{name}/")
 
-    def changes(self) -> list[Output]:
-        """Return the present run's changes as records for the changelog; a tombstone for a deleted key."""
-        return [
-            Output(self.changelog, stored, value, partition=_partition(stored))
-            for stored, value in self._pending.items()
-        ]
-
     def fits(self) -> bool:
         """Tell whether the present run's changes and the settled ones of earlier runs go into one batch a partition.
 
         If not, the earlier ones have to be saved before these settle. A batch is there whole or not at all; of several
         the first alone may be, and keys that changed in several runs could then be older in it than their order says.
         """
-        room: dict[int, int] = {}
-        for change in self.changes():
-            partition = _partition(change.key or b"")
-            if partition not in room:
-                unsaved = self._store.dirty_bytes(partition)
-                room[partition] = _BATCH_ROOM - unsaved if unsaved else 1 << 62
-            room[partition] -= RECORD_OVERHEAD + len(change.key or b"") + len(change.value or b"")
-        return all(left >= 0 for left in room.values())
+        for partition, changes in self._pending.items():
+            unsaved = self._store.dirty_bytes(partition)
+            if unsaved and unsaved + sum(map(_size, changes.items())) > _BATCH_ROOM:
+                return False
+        return True
 
     def settle(self) -> None:
         """Hand the changes to the table: seen by later runs, saved by the next checkpoint."""
-        changed: dict[int, dict[bytes, bytes | None]] = {}
-        for stored, value in self._pending.items():
-            changed.setdefault(_partition(stored), {})[stored] = value
-        for partition, changes in changed.items():
+        for partition, changes in self._pending.items():
             self._store.change(partition, changes)
-        self._pending.clear()
+        self._pending = {}
 
-    def unsaved(self) -> dict[int, dict[bytes, bytes | None]]:
+    def unsaved(self) -> Mapping[int, Changes]:
         """Return the settled changes that no checkpoint has saved, by partition."""
-        changes: dict[int, dict[bytes, bytes | None]] = self._store.unsaved()
+        changes: Mapping[int, Changes] = self._store.unsaved()
         return changes
 
-    def saved(self, offsets: Mapping[int, int]) -> None:
-        """Move the unsaved changes to disk. The changelog has them by now, up to these offsets by partition."""
-        self._store.saved(offsets)
+    def saved(self, partition: int, offset: int) -> None:
+        """Move a partition's unsaved changes to disk. The changelog has them by now, up to this offset."""
+        self._store.saved(partition, offset)
 
     @property
     def changelog(self) -> str:
@@ -156,20 +155,16 @@ class _Part:
     def put(self, partition: int, key: str, value: bytes | None) -> None:
         self._whole.put(partition, self._prefix + key, value)
 
-    def items(self, partition: int) -> Iterator[tuple[str, bytes]]:
-        for key, value in self._whole.items(partition):
-            if key.startswith(self._prefix):
-                yield key[len(self._prefix) :], value
-
-
-def _prefix(partition: int) -> bytes:
-    return b"%d/" % partition
-
-
-def _partition(stored: bytes) -> int:
-    return int(stored.partition(b"/")[0])
+    def items(self, partition: int, beginning: str = "") -> Iterator[tuple[str, bytes]]:
+        for key, value in self._whole.items(partition, self._prefix + beginning):
+            yield key[len(self._prefix) :], value
 
 
 def _stored(partition: int, key: str) -> bytes:
     # So that a key says where it belongs, in the changelog too. (Once Faust's store was one dict for all partitions.)
-    return _prefix(partition) + key.encode()
+    return b"%d/%s" % (partition, key.encode())
+
+
+def _size(change: tuple[bytes, bytes | None]) -> int:
+    key, value = change
+    return RECORD_OVERHEAD + len(key) + len(value or b"")

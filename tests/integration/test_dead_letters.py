@@ -8,13 +8,13 @@ import sys
 import uuid
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
+from msgspec.structs import replace
 
 from deploy import dead
 from deploy.broker import PROJECT, Broker, ExternalBroker

@@ -28,11 +28,15 @@ class Stores:
         if self.store is not None:
             await self.store.on_stop()
         app: Any = SimpleNamespace(consumer=SimpleNamespace(highwater=lambda tp: 10))
-        table: Any = SimpleNamespace(name="t", changelog_topic=SimpleNamespace(topics=["t-changelog"]))
+        table: Any = SimpleNamespace(name="t", partitions=1, changelog_topic=SimpleNamespace(topics=["t-changelog"]))
         self.store = WriteBackStore("rocksdb://", app, table, folder=self.folder, cache_bytes=self.cache_bytes)
         await self.store.on_rebalance({TP("t-changelog", p) for p in partitions or (0, 1)}, set(), set())
         store: WriteBackStore = self.store
         return store
+
+
+def values(store: WriteBackStore, partition: int, keys: list[bytes]) -> list[bytes | None]:
+    return [store.value(partition, key) for key in keys]
 
 
 @pytest.fixture
@@ -46,37 +50,37 @@ async def stores(tmp_path: Path) -> Any:
 async def test_a_change_is_seen_at_once_and_on_disk_after_its_checkpoint_with_its_offset(stores: Stores) -> None:
     store = await stores.opened()
     store.change(1, {b"a": b"1", b"b": b"2"})
-    assert store.load(1, [b"a", b"b", b"c"]) == [b"1", b"2", None]
+    assert values(store, 1, [b"a", b"b", b"c"]) == [b"1", b"2", None]
     assert store.value(0, b"a") is None
     assert (await stores.opened()).value(1, b"a") is None  # killed before the checkpoint
     store = stores.store
     store.change(1, {b"a": b"1", b"b": b"2"})
     assert store.unsaved() == {1: {b"a": b"1", b"b": b"2"}}
-    store.saved({1: 41})
+    store.saved(1, 41)
     assert (store.unsaved(), store.dirty_bytes(1)) == ({}, 0)
     store = await stores.opened()
-    assert store.load(1, [b"a", b"b"]) == [b"1", b"2"]
+    assert values(store, 1, [b"a", b"b"]) == [b"1", b"2"]
     assert [store.persisted_offset(TP("t-changelog", p)) for p in (0, 1)] == [None, 41]
 
 
 async def test_a_deleted_key_stays_deleted(stores: Stores) -> None:
     store = await stores.opened()
     store.change(0, {b"a": b"1"})
-    store.saved({0: 1})
+    store.saved(0, 1)
     store.change(0, {b"a": None})
     assert (store.value(0, b"a"), store.scan(0, b"", 10), store.unsaved()) == (None, [], {0: {b"a": None}})
-    store.saved({0: 2})
+    store.saved(0, 2)
     assert (store.value(0, b"a"), (await stores.opened()).value(0, b"a")) == (None, None)
 
 
 async def test_a_rebalance_drops_what_was_not_saved_and_lets_go_of_what_is_not_ours(stores: Stores) -> None:
     store = await stores.opened()
     store.change(0, {b"a": b"1"})
-    store.saved({0: 1})
+    store.saved(0, 1)
     store.change(0, {b"a": b"2", b"b": b"2"})
     assert store.value(0, b"a") == b"2"
     await store.on_rebalance({TP("t-changelog", 0)}, set(), set())
-    assert (store.load(0, [b"a", b"b"]), store.unsaved(), store.dirty_bytes(0)) == ([b"1", None], {}, 0)
+    assert (values(store, 0, [b"a", b"b"]), store.unsaved(), store.dirty_bytes(0)) == ([b"1", None], {}, 0)
     other = PartitionDb(stores.folder / "t" / "1")  # would be in use
     with pytest.raises(FolderInUse):
         PartitionDb(stores.folder / "t" / "0")
@@ -87,8 +91,8 @@ async def test_a_rebalance_drops_what_was_not_saved_and_lets_go_of_what_is_not_o
 async def test_a_torn_folder_is_set_aside_and_begun_anew(stores: Stores, torn: str) -> None:
     store = await stores.opened(0)
     store.change(0, {b"%d" % n: b"v" * 100 for n in range(1000)})
-    store.saved({0: 999})
-    store._dbs[0]._db.flush()
+    store.saved(0, 999)
+    store._parts[0].db._db.flush()
     await store.on_stop()
     stores.store = None
     (victim,) = list((stores.folder / "t" / "0").glob(torn))[:1]
@@ -96,7 +100,7 @@ async def test_a_torn_folder_is_set_aside_and_begun_anew(stores: Stores, torn: s
     store = await stores.opened(0)
     assert (store.persisted_offset(TP("t-changelog", 0)), store.scan(0, b"", 10)) == (None, [])
     store.change(0, {b"a": b"1"})
-    store.saved({0: 1})
+    store.saved(0, 1)
     assert store.value(0, b"a") == b"1"
 
 
@@ -135,10 +139,13 @@ async def test_memory_for_values_that_were_read_has_a_bound(tmp_path: Path) -> N
     made = Stores(tmp_path, cache_bytes=10_000)
     store = await made.opened(0)
     store.change(0, {b"%04d" % n: b"v" * 100 for n in range(1000)})
-    store.saved({0: 1})
-    assert store.load(0, [b"%04d" % n for n in range(1000)]) == [b"v" * 100] * 1000
-    assert store._cache._size <= 10_000
-    assert 0 < len(store._cache._held) < 50
+    store.saved(0, 1)
+    assert values(store, 0, [b"%04d" % n for n in range(1000)]) == [b"v" * 100] * 1000
+    part = store._parts[0]
+    assert (
+        sum(len(key) + len(value or b"") + 150 for key, value in (*part._young.items(), *part._old.items())) <= 10_000
+    )
+    assert 0 < len(part._old) < 50
     await store.on_stop()
 
 
@@ -163,7 +170,8 @@ async def test_whatever_happens_it_reads_like_a_dict_and_restarts_at_its_last_ch
             store.change(0, {key: None})
             now.pop(key, None)
         elif what == "c":
-            store.saved(dict.fromkeys(store.unsaved(), at))
+            for partition in store.unsaved():
+                store.saved(partition, at)
             saved = dict(now)
         else:
             store = await made.opened(0)
