@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import (
     AsyncIterable,
     AsyncIterator,
@@ -28,13 +28,13 @@ from typing import Any, Protocol
 
 import structlog
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, UnknownTopicOrPartitionError
-from faust.exceptions import ConsumerNotStarted, ProducerSendError
+from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 from pydantic import Field, ValidationError
 from starlette.types import ASGIApp
 
 from shared.engine import Run, RunApp
-from shared.engine.changelog import write_changelog
+from shared.engine.batches import Entry, partition_for, write_changes, write_records
 from shared.service.health import Health, operations_app
 from shared.service.settings import ServiceSettings
 from shared.streaming.metrics import (
@@ -254,41 +254,43 @@ class StreamService:
         Raises:
             KafkaError: for a record that Kafka will never take (too large, no such topic).
         """
+        left = await self._placed(outputs)
         attempt = 0
-        pending = list(outputs)
-        while pending:
-            results = await self._all_sent(pending)
-            failed = next((i for i, result in enumerate(results) if isinstance(result, BaseException)), None)
-            if failed is None:
+        while left:
+            written = await asyncio.gather(
+                *(write_records(self.app, *place, entries, LARGEST_RECORD) for place, entries in left.items())
+            )
+            failed = [of_one.error for of_one in written if of_one.error is not None]
+            if not failed:
                 break
-            error = results[failed]
-            if not isinstance(error, KafkaError):
-                raise error
-            pending = pending[failed:]
-            await self._trouble(error, attempt)
+            left = {
+                place: entries[of_one.records :]
+                for (place, entries), of_one in zip(left.items(), written, strict=True)
+                if of_one.error is not None
+            }
+            await self._trouble(next(filter(_is_hopeless, failed), failed[0]), attempt)
             attempt += 1
         self._write_trouble = None
-        for output in outputs:
-            OUTPUTS.labels(output.topic).inc()
+        for topic, records in Counter(output.topic for output in outputs).items():
+            OUTPUTS.labels(topic).inc(records)
 
-    async def _all_sent(self, outputs: Iterable[Output]) -> list[Any]:
-        """Return for each what came of it, up to the first that was not even accepted for sending."""
-        sent: list[Awaitable[Any]] = []
-        refused: list[BaseException] = []
-        for output in outputs:
+    async def _placed(self, outputs: Sequence[Output]) -> dict[tuple[str, int], list[Entry]]:
+        """Return the outputs by topic and partition."""
+        placed: dict[tuple[str, int], list[Entry]] = defaultdict(list)
+        attempt = at = 0
+        while at < len(outputs):
+            output = outputs[at]
+            partition = output.partition
             try:
-                sent.append(await self._send(output))
-            except (KafkaError, ProducerSendError) as exc:
-                refused.append(exc)
-                break
-        return [*await asyncio.gather(*sent, return_exceptions=True), *refused]
-
-    async def _send(self, output: Output) -> Awaitable[Any]:
-        o = output
-        try:
-            return await self.app.producer.send(o.topic, o.key, o.value, o.partition, None, list(o.headers) or None)
-        except ProducerSendError as exc:  # Faust's wrapping: the buffer stayed full, or the record is too large
-            raise exc.__cause__ or exc from None
+                if partition is None:
+                    partition = await partition_for(self.app, output.topic, output.key)
+            except KafkaError as exc:
+                await self._trouble(exc, attempt)
+                attempt += 1
+            else:
+                placed[output.topic, partition].append((output.key, output.value, output.headers))
+                at += 1
+        return placed
 
     async def _handle_run(self, stream: Any, label: str, events: Sequence[Any], handle: RunHandler) -> None:
         async with self._busy:
@@ -347,7 +349,7 @@ class StreamService:
         attempt = 0
         while True:
             try:
-                offsets = await write_changelog(self.app, topic, changes, LARGEST_BATCH)
+                offsets = await write_changes(self.app, topic, changes, LARGEST_BATCH)
             except KafkaError as exc:
                 await self._trouble(exc, attempt)
                 attempt += 1
@@ -361,7 +363,7 @@ class StreamService:
         Raises:
             KafkaError: `error`, when Kafka will never take it.
         """
-        if isinstance(error, MessageSizeTooLargeError | UnknownTopicOrPartitionError):
+        if _is_hopeless(error):
             raise error
         wait = _WRITE_BACKOFF_SECONDS[min(attempt, len(_WRITE_BACKOFF_SECONDS) - 1)]
         self._write_trouble = f"can't write: {error}"
@@ -449,6 +451,10 @@ class StreamService:
             return consumer.assignment()
         except ConsumerNotStarted:
             return frozenset()
+
+
+def _is_hopeless(error: KafkaError) -> bool:
+    return isinstance(error, MessageSizeTooLargeError | UnknownTopicOrPartitionError)
 
 
 async def gathered(events: AsyncIterable[Any], none_waits: Callable[[], bool], most: int) -> AsyncIterator[list[Any]]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
-from shared.engine.changelog import RECORD_OVERHEAD
+from shared.engine.batches import RECORD_OVERHEAD
 from shared.streaming.metrics import STATE_KEYS
 from shared.streaming.records import Poison
 from shared.streaming.topics import LARGEST_BATCH, LARGEST_RECORD
