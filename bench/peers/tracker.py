@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from pydantic import Field
@@ -36,12 +37,21 @@ decode = msgspec.msgpack.Decoder(Tally).decode
 
 
 class Tallies:
-    """Handles a record."""
+    """Handles runs, a record at a time once all that they read is there."""
 
-    def __init__(self, state: KeyedState) -> None:
+    def __init__(self, state: KeyedState, group: str) -> None:
         self._state = state
+        self._each = each(self._count, group)
 
-    def __call__(self, record: Record) -> Iterable[Output]:
+    async def __call__(self, run: Sequence[Record]) -> Sequence[Output]:
+        keys: dict[int, list[str]] = defaultdict(list)
+        for record in run:
+            keys[record.partition].append((record.key or b"").decode())
+        for partition, of_it in keys.items():
+            self._state.expect(partition, of_it)
+        return await self._each(run)
+
+    def _count(self, record: Record) -> Iterable[Output]:
         event = read(record.value or b"")
         stored = self._state.get(record.partition, event.employee_id)
         tally = decode(stored) if stored is not None else Tally(0, 0, [], -1)
@@ -58,7 +68,7 @@ class Tallies:
 def build(settings: Settings) -> StreamService:
     """Return the service, not started."""
     service = StreamService(settings.group, settings)
-    service.consume([settings.topic], each(Tallies(service.state("tallies")), settings.group), max_run=1000)
+    service.consume([settings.topic], Tallies(service.state("tallies"), settings.group), max_run=1000)
     return service
 
 

@@ -59,7 +59,7 @@ _LONGEST_REASON = 4000
 """Characters. A payload with ten thousand faults gives ten thousand reasons, which no header has room for."""
 _CHECKPOINT_SECONDS = 0.5
 """How long a run that is done may wait for its checkpoint. It is what a crash makes repeat."""
-_CACHE_BYTES = 64 << 20
+_CACHE_BYTES = 128 << 20
 """What values that were read may take in memory, for each state."""
 _STOP_SECONDS = 20
 """How long the run in hand may take to end at a stop."""
