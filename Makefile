@@ -8,16 +8,19 @@ PYTHON := $(VENV)/bin/python
 # Newer than the lock once everything that it names is installed.
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help venv java demo test check lint fmt lock bench bench-lock broker topics clean
+.PHONY: help venv java demo test test-faults check lint fmt lock bench bench-lock broker topics clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: venv java ## run the whole system on a made-up company (ARGS=--exit: stop it at the end)
 	@$(PYTHON) -m deploy.demo $(ARGS)
 
 test: lint java ## everything: format, lint, types, and all tests, those with a real Kafka too
 	$(PYTHON) -m pytest $(ARGS)
+
+test-faults: lint java ## the fault tests at full size: twenty kills and more each, three workers, three brokers (half an hour)
+	$(PYTHON) -m pytest tests/fault --full $(ARGS)
 
 check: lint ## what takes less than a minute: format, lint, types, unit tests
 	$(PYTHON) -m pytest tests/unit $(ARGS)

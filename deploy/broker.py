@@ -232,10 +232,12 @@ class Broker:
             "log.cleaner.dedupe.buffer.size": 8 * 1024 * 1024,
         }
 
+    def _cluster_id(self) -> str:
+        return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+
     def _format(self, jars: Path) -> None:
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         # An id may begin with a dash, which only in this form is not taken for another option.
-        tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "-c", str(self._config)]
+        tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={self._cluster_id()}", "-c", str(self._config)]
         done = subprocess.run(  # noqa: S603 - nothing here comes from outside
             [_java(), *JVM_OPTIONS, *_java_class_path(jars), *tool],
             capture_output=True,

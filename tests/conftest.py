@@ -23,6 +23,10 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker | Externa
         yield broker
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="fault tests at full size: twenty kills and more each")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "kafka" in getattr(item, "fixturenames", ()):

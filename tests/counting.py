@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+import threading
 import time
 import uuid
 from collections import Counter, defaultdict
@@ -10,20 +12,24 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic, OffsetSpec
 
-from deploy.broker import Broker, ExternalBroker
+from deploy.broker import Broker
 from deploy.processes import Supervisor
 from deploy.spawn import free_ports, wait_until
 from deploy.stack import Service
 from shared.streaming.topics import PARTITIONS, dead_topic
 from tests.counting_service import POISON, read_count, state_key
 
-Kafka = Broker | ExternalBroker
+
+class HasAddress(Protocol):
+    """A broker, or several."""
+
+    bootstrap_servers: str
 
 
 class Quick(Broker):
@@ -61,14 +67,14 @@ class Counted:
 class Counting:
     """Two topics that are counted into a third."""
 
-    def __init__(self, kafka: Kafka) -> None:
+    def __init__(self, kafka: HasAddress) -> None:
         self.bootstrap_servers = kafka.bootstrap_servers
         self.group = f"counting-{uuid.uuid4().hex[:8]}"
         self.topics = (f"{self.group}.one", f"{self.group}.two")
         self.out = f"{self.group}.out"
         with closing(KafkaAdminClient(bootstrap_servers=self.bootstrap_servers)) as admin:
-            dead = [NewTopic(dead_topic(topic), 1, 1) for topic in self.topics]
-            admin.create_topics([*(NewTopic(topic, PARTITIONS, 1) for topic in (*self.topics, self.out)), *dead])
+            dead = [NewTopic(dead_topic(topic), 1, -1) for topic in self.topics]
+            admin.create_topics([*(NewTopic(topic, PARTITIONS, -1) for topic in (*self.topics, self.out)), *dead])
 
     def workers(self, folder: Path, *names: str, **env: Any) -> Supervisor:
         """Return processes of the service, not started; their settings by the end of their names."""
@@ -87,17 +93,31 @@ class Counting:
             log_dir=folder / "logs",
         )
 
-    def feed(self, count: int, *, keys: int = 200, poison: float = 0.0, a_second: float | None = None) -> None:
-        """Write records to both topics, some of them poison; at once, or so many a second."""
-        rng = random.Random(7)
-        begun = time.monotonic()
-        with closing(KafkaProducer(bootstrap_servers=self.bootstrap_servers, acks="all", linger_ms=20)) as producer:
-            for number in range(count):
-                key = f"k{rng.randrange(keys)}".encode()
-                producer.send(rng.choice(self.topics), key=key, value=POISON if rng.random() < poison else b"1")
-                if a_second is not None and number % 50 == 0:
-                    time.sleep(max(0.0, begun + number / a_second - time.monotonic()))
+    def feed(self, count: int, *, keys: int = 200, poison: float = 0.0) -> None:
+        """Write records to both topics at once, some of them poison."""
+        with closing(self._producer()) as producer:
+            for topic, key, value in itertools.islice(self._records(keys, poison), count):
+                producer.send(topic, key=key, value=value)
             producer.flush(60)
+
+    def feed_until(self, stop: threading.Event, *, a_second: float, keys: int = 200, poison: float = 0.0) -> None:
+        """Write so many a second to both topics, until told to stop."""
+        begun = time.monotonic()
+        with closing(self._producer()) as producer:
+            for number, (topic, key, value) in enumerate(self._records(keys, poison)):
+                producer.send(topic, key=key, value=value)
+                if number % 50 == 0 and stop.wait(max(0.0, begun + number / a_second - time.monotonic())):
+                    break
+            producer.flush(60)
+
+    def _producer(self) -> KafkaProducer:
+        return KafkaProducer(bootstrap_servers=self.bootstrap_servers.split(","), acks="all", linger_ms=20)
+
+    def _records(self, keys: int, poison: float) -> Iterator[tuple[str, bytes, bytes]]:
+        rng = random.Random(7)
+        while True:
+            key = f"k{rng.randrange(keys)}".encode()
+            yield rng.choice(self.topics), key, POISON if rng.random() < poison else b"1"
 
     def send(self, value: bytes, *, key: bytes = b"k", topic: int = 0) -> None:
         """Write one record."""

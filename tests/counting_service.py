@@ -8,6 +8,7 @@ knows the last offset that it has counted.
 from __future__ import annotations
 
 import asyncio
+import resource
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -35,6 +36,9 @@ class CountingSettings(StreamSettings):
     )
     session_seconds: float = Field(
         10.0, validation_alias="COUNTING_SESSION_SECONDS", gt=0, description="until a dead worker is missed"
+    )
+    largest_file: int | None = Field(
+        None, validation_alias="COUNTING_LARGEST_FILE", description="bytes; beyond that the disk is full for a file"
     )
 
 
@@ -74,6 +78,8 @@ def read_count(stored: bytes | None) -> tuple[int, int]:
 
 def build(settings: CountingSettings) -> StreamService:
     """Return the service of its settings."""
+    if settings.largest_file is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (settings.largest_file, settings.largest_file))
     service = StreamService(settings.group, settings)
     service.app.conf.broker_session_timeout = settings.session_seconds
     service.app.conf.broker_heartbeat_interval = settings.session_seconds / 5

@@ -90,6 +90,12 @@ class PartitionDb:
         """Return about how many keys there are."""
         return int(self._db.property_int_value("rocksdb.estimate-num-keys") or 0)
 
+    def begin_anew(self) -> None:
+        """Delete all, the offset too."""
+        self._db.close()
+        shutil.rmtree(self.folder)
+        self._db = _opened(self.folder)
+
     def close(self) -> None:
         """Let another process open the folder."""
         self._db.close()

@@ -142,8 +142,10 @@ class WriteBackStore(Store[bytes, bytes]):
             raise
 
     def reset_state(self) -> None:
-        """Delete what is on disk, as `faust reset` asks; the changelog has it."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """Delete what is on disk, as `faust reset` asks too; the changelog has what counts."""
+        if self._folder.exists():
+            self.log.warning("%s is deleted; the changelog has what counts", self._folder)
+            shutil.rmtree(self._folder)
 
     async def backup_partition(self, tp: TP | int, flush: bool = True, purge: bool = False, keep: int = 1) -> None:
         """Refuse: the changelog is the backup."""
@@ -155,13 +157,19 @@ class WriteBackStore(Store[bytes, bytes]):
 
     async def on_rebalance(self, assigned: set[TP], *_: Any, **__: Any) -> None:
         """Let go of partitions that are not ours any more, open those that are; what was not saved comes again."""
-        ours = {tp.partition for tp in assigned if tp.topic in self.table.changelog_topic.topics}
-        self._close(self._parts.keys() - ours)
+        changelogs = {tp.partition: tp for tp in assigned if tp.topic in self.table.changelog_topic.topics}
+        self._close(self._parts.keys() - changelogs.keys())
         for part in self._parts.values():
             part.forget()
-        for partition in ours - self._parts.keys():
-            db = await self._opened(self._folder / str(partition))
-            self._parts[partition] = _Partition(db, self._cache_bytes // (self.table.partitions or 1))
+        new = [tp for partition, tp in changelogs.items() if partition not in self._parts]
+        ends = await self.app.consumer.highwaters(*new) if new else {}
+        for tp in new:
+            db = await self._opened(self._folder / str(tp.partition))
+            if db.offset is not None and db.offset >= (ends.get(tp) or 0):
+                # Of a changelog that has been deleted, or of Kafka as it was before it was restored from a backup.
+                self.log.warning("%s knows more than %s has: it is begun anew", db.folder, tp)
+                db.begin_anew()
+            self._parts[tp.partition] = _Partition(db, self._cache_bytes // (self.table.partitions or 1))
 
     async def _opened(self, folder: Path) -> PartitionDb:
         until = monotonic() + _OPEN_SECONDS

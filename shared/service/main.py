@@ -73,9 +73,9 @@ def run_service(name: str, about: str, settings: type[S], build: Callable[[S], S
             print(f"{name}: setting {known}: {error['msg']} (see --help)", file=sys.stderr)  # noqa: T201 (logs are not up yet)
         sys.exit(EXIT_BAD_SETTINGS)
     configure_logs(name, form=configured.log_format, level=configured.log_level)
-    service = build(configured)
-    _collect_seldom()
     with asyncio.Runner() as runner:
+        service = build(configured)  # here, for Faust takes the loop that there is
+        _collect_seldom()
         code = runner.run(_live(service, configured))
         if code != 0:
             # Nothing more is to be made safe, and the end of the loop and of its libraries' threads would wait for what

@@ -1,6 +1,7 @@
 """What stands on the streaming base outlives kills, workers that come and go, and a Kafka that goes away.
 
-The tiny service of `tests/counting_service.py` counts; a plain fold of the log says what it must have counted.
+The tiny service of `tests/counting_service.py` counts; a plain fold of the log says what it must have counted. Small in
+`make test`, at full size in `make test-faults`; each prints its figures at the end of the run.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ import pytest
 
 from deploy.processes import ServiceError, Supervisor
 from deploy.spawn import free_ports, wait_until
+from tests.cluster import a_cluster
 from tests.counting import Counting, Quick, assert_the_fold_of_the_log, metric
 from tests.counting_service import FATAL
+from tests.fault.conftest import Figures
 
 pytestmark = [pytest.mark.kafka, pytest.mark.fault, pytest.mark.timeout(300)]
 
@@ -39,12 +42,15 @@ def a_broker(folder: Path) -> Quick:
 
 
 @contextlib.contextmanager
-def feeding(counting: Counting, count: int, *, a_second: float) -> Iterator[threading.Thread]:
-    thread = threading.Thread(target=counting.feed, args=(count,), kwargs={"a_second": a_second, "poison": 0.001})
+def feeding(counting: Counting, *, a_second: float) -> Iterator[None]:
+    """Feed all the while."""
+    stop = threading.Event()
+    thread = threading.Thread(target=counting.feed_until, args=(stop,), kwargs={"a_second": a_second, "poison": 0.001})
     thread.start()
     try:
-        yield thread
+        yield
     finally:
+        stop.set()
         thread.join()
 
 
@@ -52,47 +58,41 @@ def counted_so_far(counting: Counting) -> int:
     return sum(counting.committed().values())
 
 
-def test_nothing_is_lost_or_doubled_by_a_worker_that_is_killed_five_times(broker: Quick, tmp_path: Path) -> None:
-    chance = random.Random(3)
-    counting = Counting(broker)
-    killed_in_start = 0
-    # A record takes half a millisecond, or all would be counted before the last kill.
-    with counting.workers(tmp_path, "one", session_seconds=SESSION, record_seconds=0.0005) as workers:
-        with feeding(counting, 20_000, a_second=1500):
-            for number in range(5):
-                more = counted_so_far(counting) + chance.randrange(1000)
-                assert wait_until(lambda: counted_so_far(counting) >= more, within=60, every=0.02)  # noqa: B023
-                workers.kill("one")
-                if number % 2:
-                    killed_in_start += restart_and_kill(workers, "one", after=chance.uniform(0.5, 3.0))
-                if not workers.is_running("one"):
-                    workers.restart("one")
-        counting.wait_until_counted()
-    assert killed_in_start, "no kill met a start: they are to come in recovery too"
-    assert_the_fold_of_the_log(counting)
-
-
 @pytest.mark.parametrize("folder", ["kept", "deleted", "torn"])
-def test_a_killed_worker_goes_on_with_its_table_folder(broker: Quick, tmp_path: Path, folder: str) -> None:
+@pytest.mark.timeout(1200)
+def test_nothing_is_lost_or_doubled_by_a_worker_that_is_killed_and_its_tables(
+    broker: Quick, tmp_path: Path, folder: str, full: bool, figures: Figures
+) -> None:
     chance = random.Random(folder)
     counting = Counting(broker)
     tables = tmp_path / "faust" / counting.group / "tables"
+    kills, in_start = (24 if full else 2), 0
+    # A record takes half a millisecond, so that kills meet runs and checkpoints, and not a worker that waits.
     with counting.workers(tmp_path, "one", session_seconds=SESSION, record_seconds=0.0005) as workers:
-        with feeding(counting, 12_000, a_second=1500):
-            for _ in range(4):
+        with feeding(counting, a_second=1500):
+            for number in range(kills):
                 more = counted_so_far(counting) + chance.randrange(1000)
                 assert wait_until(lambda: counted_so_far(counting) >= more, within=60, every=0.02)  # noqa: B023
                 workers.kill("one")
-                if folder == "deleted":
-                    shutil.rmtree(tables)
-                elif folder == "torn":
-                    for victim in chance.sample(
-                        files := [f for f in tables.rglob("*") if is_data(f)], min(4, len(files))
-                    ):
-                        os.truncate(victim, victim.stat().st_size // 2)
-                workers.restart("one")
-        counting.wait_until_counted()
-    assert_the_fold_of_the_log(counting)
+                spoil(tables, folder, chance)
+                if number % 2:
+                    in_start += restart_and_kill(workers, "one", after=chance.uniform(0.5, 3.0))
+                    spoil(tables, folder, chance)
+                if not workers.is_running("one"):
+                    workers.restart("one")
+        counting.wait_until_counted(within=120)
+    assert in_start, "no kill met a start: they are to come in recovery too"
+    figures.tell(f"killed, tables {folder}", counting, kills=kills + kills // 2)
+
+
+def spoil(tables: Path, what: str, chance: random.Random) -> None:
+    """Do to a dead worker's tables what may happen to them."""
+    if what == "deleted":
+        shutil.rmtree(tables, ignore_errors=True)  # killed in a start, it may have none yet
+    elif what == "torn":
+        files = [file for file in tables.rglob("*") if is_data(file)]
+        for victim in chance.sample(files, min(4, len(files))):
+            os.truncate(victim, victim.stat().st_size // 2)
 
 
 def is_data(path: Path) -> bool:
@@ -113,12 +113,12 @@ def restart_and_kill(workers: Supervisor, name: str, *, after: float) -> bool:
     return False
 
 
-def test_a_second_worker_comes_is_killed_and_comes_again(broker: Quick, tmp_path: Path) -> None:
+def test_a_second_worker_comes_is_killed_and_comes_again(broker: Quick, tmp_path: Path, figures: Figures) -> None:
     counting = Counting(broker)
     workers = counting.workers(tmp_path, "one", "two", session_seconds=SESSION)
     try:
         workers.restart("one")
-        with feeding(counting, 15_000, a_second=1000):
+        with feeding(counting, a_second=1000):
             assert wait_until(lambda: counted_so_far(counting) > 500, within=60)
             workers.restart("two")
             assert wait_until(lambda: works(workers, "one") and works(workers, "two"), within=60), "no work for both"
@@ -129,16 +129,85 @@ def test_a_second_worker_comes_is_killed_and_comes_again(broker: Quick, tmp_path
             assert wait_until(lambda: works(workers, "two"), within=60)
             assert workers.terminate("one") == 0
         counting.wait_until_counted()
-        assert_the_fold_of_the_log(counting)
+        figures.tell("a second worker", counting, kills=1)
     finally:
         workers.stop()
+
+
+@pytest.mark.timeout(1200)
+def test_three_workers_come_and_go_in_any_order(broker: Quick, tmp_path: Path, full: bool, figures: Figures) -> None:
+    if not full:
+        pytest.skip("make test-faults: takes minutes")
+    chance = random.Random(5)
+    counting = Counting(broker)
+    names = ["one", "two", "three"]
+    workers = counting.workers(tmp_path, *names, session_seconds=SESSION, record_seconds=0.0002)
+    kills = 0
+    try:
+        with feeding(counting, a_second=1500):
+            for _ in range(24):
+                name = chance.choice(names)
+                if not workers.is_running(name):
+                    workers.restart(name)
+                elif chance.random() < 0.5:
+                    workers.kill(name)
+                    kills += 1
+                else:
+                    assert workers.terminate(name) == 0
+                if any(map(workers.is_running, names)):
+                    more = counted_so_far(counting) + chance.randrange(500)
+                    assert wait_until(lambda: counted_so_far(counting) >= more, within=60, every=0.05)  # noqa: B023
+            if not workers.is_running("one"):
+                workers.restart("one")
+        counting.wait_until_counted(within=120)
+        figures.tell("three workers", counting, kills=kills)
+    finally:
+        workers.stop()
+
+
+@pytest.mark.timeout(600)
+def test_a_partition_leader_is_away_for_half_a_minute(tmp_path: Path, full: bool, figures: Figures) -> None:
+    if not full:
+        pytest.skip("make test-faults: takes three brokers")
+    with a_cluster(tmp_path / "kafka") as cluster:
+        counting = Counting(cluster)
+        # Kafka waits for a request of a broker that is gone, and a group for a coordinator: with two workers one waits.
+        with counting.workers(tmp_path, "one", "two") as workers:
+            with feeding(counting, a_second=1000):
+                for member in cluster.members[:2]:  # whichever leads, each takes its third of the partitions along
+                    before = counted_so_far(counting)
+                    assert wait_until(lambda: counted_so_far(counting) > before + 2000, within=60)  # noqa: B023
+                    member.kill()
+                    wait_until(lambda: False, within=30)
+                    member.start()
+            counting.wait_until_counted(within=180)
+            assert all(map(workers.is_running, ("one", "two")))
+        figures.tell("a leader away", counting, kills=2)
+
+
+def test_a_full_disk_ends_the_worker_and_loses_nothing(broker: Quick, tmp_path: Path, figures: Figures) -> None:
+    counting = Counting(broker)
+    counting.feed(20_000, keys=20_000)
+    full_disk = counting.workers(tmp_path, "one", session_seconds=SESSION, largest_file=100_000)
+    try:
+        with contextlib.suppress(ServiceError):  # it may end before it is ready
+            full_disk.start()
+        assert wait_until(lambda: full_disk.dead() == {"one": 1}, within=60)
+        said = full_disk.log("one").read_text()
+        assert "File too large" in said
+        assert str(tmp_path / "faust") in said
+    finally:
+        full_disk.stop()
+    with counting.workers(tmp_path, "one", session_seconds=SESSION):
+        counting.wait_until_counted()
+    figures.tell("a full disk", counting, kills=0)
 
 
 def works(workers: Supervisor, name: str) -> bool:
     return metric(workers, name, "stream_records_total{") > 0
 
 
-def test_a_worker_goes_on_by_itself_when_kafka_comes_back(tmp_path: Path) -> None:
+def test_a_worker_goes_on_by_itself_when_kafka_comes_back(tmp_path: Path, figures: Figures) -> None:
     with a_broker(tmp_path / "kafka") as own:
         counting = Counting(own)
         with counting.workers(tmp_path, "one", session_seconds=SESSION) as workers:
@@ -151,7 +220,7 @@ def test_a_worker_goes_on_by_itself_when_kafka_comes_back(tmp_path: Path) -> Non
             counting.wait_until_counted(within=120)
             assert workers.pid("one") == pid
             assert workers.is_running("one")
-        assert_the_fold_of_the_log(counting)
+        figures.tell("Kafka stopped and started", counting, kills=0)
 
 
 def test_a_stop_commits_what_was_done_so_that_nothing_is_said_twice(broker: Quick, tmp_path: Path) -> None:

@@ -23,11 +23,18 @@ class Stores:
         self.folder = folder
         self.cache_bytes = cache_bytes
         self.store: Any = None
+        self.changelog_ends = 1000
+
+    def highwater(self, tp: TP) -> int:
+        return self.changelog_ends
+
+    async def highwaters(self, *tps: TP) -> dict[TP, int]:
+        return dict.fromkeys(tps, self.changelog_ends)
 
     async def opened(self, *partitions: int) -> WriteBackStore:
         if self.store is not None:
             await self.store.on_stop()
-        app: Any = SimpleNamespace(consumer=SimpleNamespace(highwater=lambda tp: 10))
+        app: Any = SimpleNamespace(consumer=self)
         table: Any = SimpleNamespace(name="t", partitions=1, changelog_topic=SimpleNamespace(topics=["t-changelog"]))
         self.store = WriteBackStore("rocksdb://", app, table, folder=self.folder, cache_bytes=self.cache_bytes)
         await self.store.on_rebalance({TP("t-changelog", p) for p in partitions or (0, 1)}, set(), set())
@@ -102,6 +109,20 @@ async def test_a_torn_folder_is_set_aside_and_begun_anew(stores: Stores, torn: s
     store.change(0, {b"a": b"1"})
     store.saved(0, 1)
     assert store.value(0, b"a") == b"1"
+
+
+@pytest.mark.parametrize(("ends", "kept"), [(42, True), (41, False), (0, False)])
+async def test_a_folder_that_knows_more_than_its_changelog_has_is_begun_anew(
+    stores: Stores, ends: int, kept: bool
+) -> None:
+    store = await stores.opened(0)
+    store.change(0, {b"a": b"1"})
+    store.saved(0, 41)
+    stores.changelog_ends = ends
+    store = await stores.opened(0)
+    assert (store.value(0, b"a"), store.persisted_offset(TP("t-changelog", 0))) == (
+        (b"1", 41) if kept else (None, None)
+    )
 
 
 async def test_recovery_writes_a_run_with_its_offset(stores: Stores) -> None:
