@@ -166,7 +166,9 @@ def _faust() -> Peer:
     return Peer("plain Faust", command, versions, _read_json, slow=True, commit_seconds=2.8)  # its default
 
 
-def _read_tracker(_key: bytes, value: bytes) -> Kept:
+def _read_tracker(key: bytes, value: bytes) -> Kept | None:
+    if b"/" not in key:
+        return None  # how far a topic was taken in
     tally = tracker.decode(value)
     return Kept(tally.count, tally.impact, len(tally.titles))
 

@@ -170,7 +170,9 @@ class Counting:
         """Return what the service has said and what it would find in its changelog."""
         found = Counted()
         for record in self.read(f"{self.group}-counts-changelog"):
-            found.state[record.partition, record.key.decode().partition("/")[2]] = record.value
+            _, slash, key = record.key.decode().partition("/")
+            if slash:  # else it says how far a topic was taken in
+                found.state[record.partition, key] = record.value
         for record in self.read(self.out):
             found.said[dict(record.headers)["source"].decode()].append(record.value)
         for topic in self.topics:

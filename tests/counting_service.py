@@ -86,7 +86,7 @@ def build(settings: CountingSettings) -> StreamService:
     counts = service.state("counts")
     for topic in settings.topics.split(","):
         counter = each(Counter(topic, settings.out, counts), settings.group)
-        service.consume([topic], _at_work(counter, settings.record_seconds))
+        service.consume([topic], _at_work(counter, settings.record_seconds), state=counts)
     return service
 
 

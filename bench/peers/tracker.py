@@ -68,7 +68,8 @@ class Tallies:
 def build(settings: Settings) -> StreamService:
     """Return the service, not started."""
     service = StreamService(settings.group, settings)
-    service.consume([settings.topic], Tallies(service.state("tallies"), settings.group), max_run=1000)
+    state = service.state("tallies")
+    service.consume([settings.topic], Tallies(state, settings.group), state=state, max_run=1000)
     return service
 
 

@@ -13,7 +13,8 @@ NAME = "correlator"
 def build(settings: CorrelatorSettings) -> StreamService:
     """Return the service, not started."""
     service = StreamService(NAME, settings)
-    correlator = Correlator(service.state("standing"), settings.policy, NAME, service.keep)
-    service.consume([CAREER_EVENTS], correlator.handle, max_run=1000)
+    state = service.state("standing")
+    correlator = Correlator(state, settings.policy, NAME, service.keep)
+    service.consume([CAREER_EVENTS], correlator.handle, state=state, max_run=1000)
     service.when_moved(correlator.forget)
     return service

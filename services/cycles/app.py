@@ -12,6 +12,7 @@ from services.cycles.settings import CyclesSettings
 from shared.contracts.feeds import CYCLES
 from shared.streaming.intake import intake
 from shared.streaming.service import RunHandler, StreamService
+from shared.streaming.state import KeyedState
 from shared.streaming.topics import feed_topic
 
 FEED: Final = "cycles"
@@ -35,11 +36,13 @@ class Cycles(StreamService):
             self.every(min(LOOK_SECONDS, settings.tick_seconds), self._wall_clock.when_due)
         intake(self, FEED, CYCLES, taker(settings.clock))
 
-    def consume(self, topics: Sequence[str], handle: RunHandler, *, max_run: int = 500) -> None:
+    def consume(
+        self, topics: Sequence[str], handle: RunHandler, *, state: KeyedState | None = None, max_run: int = 500
+    ) -> None:
         """Give the records of `topics` to `handle`, and let the time follow the news in them."""
         if self._wall_clock is not None:
             handle = self._wall_clock.after_news(handle)
-        super().consume(topics, handle, max_run=max_run)
+        super().consume(topics, handle, state=state, max_run=max_run)
 
 
 def build(settings: CyclesSettings) -> Cycles:

@@ -18,5 +18,5 @@ def build(settings: PeopleSettings) -> StreamService:
     intake(service, "people", PEOPLE, take)
     state = service.state("people")  # one, for a person's state and the org tree that it was told from belong together
     handler = ChangeHandler(state.part("person"), state.part("unit"))
-    service.consume([PEOPLE_CHANGES], each(handler, SERVICE))
+    service.consume([PEOPLE_CHANGES], each(handler, SERVICE), state=state)
     return service

@@ -53,9 +53,10 @@ def intake(service: StreamService, feed: str, shapes: Mapping[str, type[Payload]
     """
     directory = Directory(service.bootstrap_servers)
     service.alongside(directory)
-    taker = _Intake(service.name, feed, shapes, normalise, directory, service.state("parked"))
+    parked = service.state("parked")
+    taker = _Intake(service.name, feed, shapes, normalise, directory, parked)
     service.consume([feed_topic(feed)], taker.take)
-    service.consume([IDENTITIES, parked_topic(feed)], taker.release)
+    service.consume([IDENTITIES, parked_topic(feed)], taker.release, state=parked)
 
 
 def to_career_log(event: CareerEvent) -> Output:

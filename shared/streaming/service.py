@@ -158,8 +158,18 @@ class StreamService:
 
     # -- wiring, before start ---------------------------------------------------------------------
 
-    def consume(self, topics: Sequence[str], handle: RunHandler, *, max_run: int = 500) -> None:
-        """Give the records of `topics` to `handle`, in runs of at most `max_run`, order kept within a partition."""
+    def consume(
+        self, topics: Sequence[str], handle: RunHandler, *, state: KeyedState | None = None, max_run: int = 500
+    ) -> None:
+        """Give the records of `topics` to `handle`, in runs, order kept within a partition.
+
+        Args:
+            topics: what is read.
+            handle: is given each run, and returns what has to be written.
+            state: what `handle` changes. With what it made of a partition it remembers how far it has taken it in, so
+                that it gets no record twice: what has to be repeated begins with the state as it was.
+            max_run: records of a run at most.
+        """
         self._topics.update(topics)
         channel = self.app.run_topic(*topics, max_records=max_run)
         label = ",".join(topics)
@@ -167,7 +177,7 @@ class StreamService:
         async def agent(stream: Any) -> None:
             stream = stream.noack()
             async for events in gathered(stream.events(), stream.channel.queue.empty, max_run):
-                await self._handle_run(stream, label, events, handle)
+                await self._handle_run(stream, label, events, handle, state)
 
         agent.__name__ = f"{self.name}-{topics[0]}"
         self.app.agent(channel, name=agent.__name__)(agent)
@@ -292,15 +302,21 @@ class StreamService:
                 at += 1
         return placed
 
-    async def _handle_run(self, stream: Any, label: str, events: Sequence[Any], handle: RunHandler) -> None:
+    async def _handle_run(
+        self, stream: Any, label: str, events: Sequence[Any], handle: RunHandler, state: KeyedState | None
+    ) -> None:
         async with self._busy:
             begun = monotonic()
             try:
                 current = [event for event in events if self._is_current(event.message)]
                 if not current:
                     return
-                outputs = await handle([record for event in current for record in _records(event.value)])
-                await self.write(outputs)
+                records = [record for event in current for record in self._untaken(event.value, state)]
+                if records:
+                    await self.write(await handle(records))
+                if state is not None:
+                    for record in records:
+                        state.take(record.topic, record.partition, record.offset)
                 await self._settle()
                 self._done.extend((stream, event) for event in current)
                 if not self._states or self._checkpoint_is_due():
@@ -314,6 +330,21 @@ class StreamService:
             for event in current:
                 RECORDS.labels(event.value.topic).inc(len(event.value.records))
                 RUN_RECORDS.labels(event.value.topic).observe(len(event.value.records))
+
+    def _untaken(self, run: Run, state: KeyedState | None) -> list[Record]:
+        records = _records(run)
+        if state is None:
+            return records
+        taken = state.taken(run.topic, run.partition)
+        if taken < run.first_offset:
+            return records
+        end = self.app.consumer.highwater(TP(run.topic, run.partition))
+        if end is not None and end <= taken:
+            log.warning(
+                "a topic ends before what was read of it: it was made anew", topic=run.topic, taken=taken, end=end
+            )
+            return records
+        return [record for record in records if record.offset > taken]
 
     async def keep(self, outputs: Sequence[Output]) -> None:
         """Make outputs, and the state as it is after them, safe in the midst of a run: for what can't be repeated."""

@@ -56,7 +56,9 @@ class KeyedState:
 
     def get(self, partition: int, key: str) -> bytes | None:
         """Return the value, with the changes of the present run, or None."""
-        stored = _stored(partition, key)
+        return self._value(partition, _stored(partition, key))
+
+    def _value(self, partition: int, stored: bytes) -> bytes | None:
         pending = self._pending.get(partition)
         if pending is not None and stored in pending:
             return pending[stored]
@@ -79,10 +81,21 @@ class KeyedState:
                 f"the state {self._table.name} of {key!r} would take {len(value):,} bytes, and there is room for "
                 f"{_LARGEST_VALUE:,}: is something sent again and again under new ids?"
             )
+        self._change(partition, _stored(partition, key), value)
+
+    def _change(self, partition: int, stored: bytes, value: bytes | None) -> None:
         pending = self._pending.get(partition)
         if pending is None:
             pending = self._pending[partition] = {}
-        pending[_stored(partition, key)] = value
+        pending[stored] = value
+
+    def taken(self, topic: str, partition: int) -> int:
+        """Return the offset of the last record of a topic's partition that this state has taken in; -1 for none."""
+        return int(self._value(partition, _place(topic, partition)) or -1)
+
+    def take(self, topic: str, partition: int, offset: int) -> None:
+        """Note that it has taken in a topic's partition up to this offset; saved with what it made of that."""
+        self._change(partition, _place(topic, partition), b"%d" % offset)
 
     def items(self, partition: int, beginning: str = "") -> Iterator[tuple[str, bytes]]:
         """Yield the keys of a partition that begin so, and their values, in the order of the keys' bytes.
@@ -163,6 +176,11 @@ class _Part:
 def _stored(partition: int, key: str) -> bytes:
     # So that a key says where it belongs, in the changelog too. (Once Faust's store was one dict for all partitions.)
     return b"%d/%s" % (partition, key.encode())
+
+
+def _place(topic: str, partition: int) -> bytes:
+    # Without the slash that all other keys have behind their partition.
+    return b"%d\x00%s" % (partition, topic.encode())
 
 
 def _size(change: tuple[bytes, bytes | None]) -> int:

@@ -982,9 +982,17 @@ class World:
 def stands(
     identities: Mapping[Ref, EmployeeId], log: Iterable[CareerEvent], moments: Iterable[datetime]
 ) -> dict[str, object]:
-    """Return everything that a reader can conclude, without what tells the way that led to it."""
+    """Return everything that a reader can conclude, without what tells the way that led to it.
+
+    What is said again after a crash has the id that it had, and a reader drops it; it must be the same.
+    """
     by_person: dict[str, list[CareerEvent]] = {}
+    said: dict[str, CareerEvent] = {}
     for event in log:
+        if event.id in said:
+            assert event == said[event.id], "an id of two statements"
+            continue
+        said[event.id] = event
         by_person.setdefault(event.employee_id or "", []).append(event)
     return {
         "names": identities,

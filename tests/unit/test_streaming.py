@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from shared.engine import Run
 from shared.streaming.records import Output, Poison, Record
-from shared.streaming.service import dead_letter, each, gathered, reason_of
+from shared.streaming.service import StreamService, dead_letter, each, gathered, reason_of
 from shared.streaming.topics import ALL_TOPICS, LARGEST_RECORD, PARTITIONS, dead_topic
 from tests.states import a_state, changed
 
@@ -54,6 +55,32 @@ def test_a_run_settles_what_it_changed_in_its_order_and_what_it_deleted_is_gone(
     state.put(3, "gone", None)
     assert changed(state) == [b"3/kept", b"3/gone"]
     assert state._store.held == {b"3/kept": b"1"}
+
+
+def test_how_far_a_topic_was_taken_in_is_kept_with_what_was_made_of_it_and_is_no_key() -> None:
+    state = a_state()
+    assert state.taken("feeds.people", 1) == -1
+    state.put(1, "a", b"1")
+    state.take("feeds.people", 1, 41)
+    assert state.taken("feeds.people", 1) == 41
+    assert len(changed(state)) == 2
+    assert [state.taken(*place) for place in (("feeds.people", 1), ("feeds.people", 2), ("feeds", 1))] == [41, -1, -1]
+    assert list(state.items(1)) == [("a", b"1")]
+
+
+@pytest.mark.parametrize(
+    ("taken", "end", "left"),
+    [(-1, 20, [7, 8, 9]), (6, 20, [7, 8, 9]), (8, 20, [9]), (9, 20, []), (30, 20, [7, 8, 9]), (8, None, [9])],
+)
+def test_a_handler_gets_no_record_that_its_state_has_taken_in_unless_the_topic_was_made_anew(
+    taken: int, end: int | None, left: list[int]
+) -> None:
+    state = a_state()
+    state.take("t", 1, taken)
+    fetched: Any = [SimpleNamespace(offset=n, key=b"k", value=b"v", headers=(), timestamp=0) for n in (7, 8, 9)]
+    service: Any = SimpleNamespace(app=SimpleNamespace(consumer=SimpleNamespace(highwater=lambda tp: end)))
+    assert [record.offset for record in StreamService._untaken(service, Run("t", 1, fetched), state)] == left
+    assert len(StreamService._untaken(service, Run("t", 1, fetched), None)) == 3
 
 
 def test_items_show_the_changes_of_the_present_run() -> None:
