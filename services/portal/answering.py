@@ -26,6 +26,10 @@ LONGEST_WORDS = 2000
 LONGEST_SNOOZE = timedelta(days=366)
 
 
+Mistake = Literal["empty", "too_long", "past", "too_late", "which_day", "zone", "quiet", "per_week", "leave"]
+"""What a person has to mend; the pages say it in words."""
+
+
 class NotNow(Exception):
     """The prompt can't be answered any more."""
 
@@ -33,7 +37,7 @@ class NotNow(Exception):
 class BadAnswer(ValueError):
     """Something about the answer has to be mended; `code` says what, for the page to say it in words."""
 
-    def __init__(self, code: Literal["empty", "too_long", "past", "too_late", "which_day"]) -> None:
+    def __init__(self, code: Mistake) -> None:
         super().__init__(code)
         self.code = code
 
@@ -115,8 +119,8 @@ def decline(prompt: StoredPrompt, reason: str, now: datetime) -> Given:
     return _feed_event("declined", "prompt.declined", _decline_id(prompt), prompt, data, now)
 
 
-def snooze(prompt: StoredPrompt, until: datetime, showing: str, now: datetime) -> Given:
-    """Return the wish to be asked later; `showing` names the form, for a prompt can be snoozed again and again.
+def snooze(prompt: StoredPrompt, until: datetime, pressed: str, now: datetime) -> Given:
+    """Return the wish to be asked later; `pressed` names the form and what was chosen, as one can snooze repeatedly.
 
     Raises:
         NotNow: it is settled.
@@ -129,7 +133,7 @@ def snooze(prompt: StoredPrompt, until: datetime, showing: str, now: datetime) -
     if until > now + LONGEST_SNOOZE or (closes is not None and until >= closes):
         raise BadAnswer("too_late")
     data = {"cycle_id": prompt.cycle_id, "until": until.isoformat()}
-    event_id = EventId(stable_id("portal-snooze", prompt.prompt_id, showing))
+    event_id = EventId(stable_id("portal-snooze", prompt.prompt_id, pressed))
     return _feed_event("snoozed", "prompt.snoozed", event_id, prompt, data, now)
 
 

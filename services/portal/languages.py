@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import gettext
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from babel import Locale, negotiate_locale
-from babel.dates import format_date, format_datetime, format_timedelta, get_timezone_location
+from babel.dates import format_date, format_datetime, get_timezone_location
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
@@ -61,8 +61,12 @@ class Language:
         return f"{said} ({where})"
 
     def until(self, at: datetime, now: datetime) -> str:
-        """Return how long it is until then, as "in 3 days"."""
-        return format_timedelta(at - now, add_direction=True, threshold=1.2, locale=self.locale)
+        """Return how long it is until then, in words: days, or hours below two of them."""
+        left = max(at - now, timedelta(0))
+        if left < timedelta(days=2):
+            hours = -(-left // timedelta(hours=1))
+            return self.catalogue.ngettext("in an hour", "in %(count)s hours", hours) % {"count": hours}
+        return self.catalogue.ngettext("in a day", "in %(count)s days", left.days) % {"count": left.days}
 
     def _pattern(self) -> str:
         return "EEEE, d. MMMM yyyy, HH:mm" if self.tag == "de" else "EEEE, d MMMM yyyy, HH:mm"
@@ -80,8 +84,10 @@ def read_languages() -> dict[str, Language]:
         found[catalogue.parts[-3]] = gettext.GNUTranslations(compiled)
     languages = {}
     for tag, translations in found.items():
-        locale = Locale.parse(tag, sep="-")
-        languages[tag] = Language(tag, (locale.get_display_name(locale) or tag).capitalize(), locale, translations)
+        named = Locale.parse(tag, sep="-")
+        # Days before months, as the rest of the system writes them.
+        locale = Locale("en", "GB") if tag == ENGLISH else named
+        languages[tag] = Language(tag, (named.get_display_name(named) or tag).capitalize(), locale, translations)
     return languages
 
 

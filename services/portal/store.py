@@ -31,7 +31,7 @@ from services.portal.tables import (
     tie_ends,
     tie_starts,
 )
-from shared.contracts.choices import PreferencesSet
+from shared.contracts.choices import PreferencesSet, Resumed, Stopped
 from shared.contracts.ids import EmployeeId, EventId, PromptId
 from shared.contracts.outputs import PromptBody
 from shared.database import open_database
@@ -217,11 +217,13 @@ class Store:
             chosen = _latest(connection, sponsor_id, PREFERENCES)
         return None if chosen is None else PreferencesSet.model_validate(chosen)
 
-    def has_stopped(self, sponsor_id: EmployeeId) -> bool:
-        """Return whether a sponsor wants to be asked no more."""
+    def asking(self, sponsor_id: EmployeeId) -> Stopped | Resumed | None:
+        """Return whether a sponsor has last stopped or resumed being asked; None where neither."""
         with self._engine.connect() as connection:
             chosen = _latest(connection, sponsor_id, ASKING)
-        return chosen is not None and chosen["type"] == "choice.stopped"
+        if chosen is None:
+            return None
+        return (Stopped if chosen["type"] == "choice.stopped" else Resumed).model_validate(chosen)
 
 
 @lru_cache
