@@ -5,6 +5,7 @@ from __future__ import annotations
 import gettext
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Final
@@ -25,7 +26,7 @@ def marked(text: str) -> str:
     return text
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Language:
     """A language that pages are written in.
 
@@ -72,6 +73,7 @@ class Language:
         return "EEEE, d. MMMM yyyy, HH:mm" if self.tag == "de" else "EEEE, d MMMM yyyy, HH:mm"
 
 
+@cache
 def read_languages() -> dict[str, Language]:
     """Return all languages, by tag: English, and each that has a catalogue."""
     found = {ENGLISH: gettext.NullTranslations()}

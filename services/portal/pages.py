@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -206,6 +206,7 @@ def snooze_times(prompt: StoredPrompt, now: datetime) -> dict[str, datetime]:
     return {name: until for name, until in times.items() if until < closes}
 
 
+@cache
 def _environment(language: Language) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_HERE / "templates"),
@@ -255,6 +256,7 @@ def _weekdays(language: Language) -> dict[int, str]:
     return {number + 1: names[number] for number in range(7)}
 
 
+@cache
 def _zones() -> list[str]:
     """Return the time zones that people choose from: places, without the old and the technical names."""
     regions = (
