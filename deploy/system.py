@@ -19,6 +19,7 @@ from deploy.broker import LOCAL, PROJECT
 from deploy.feeding import source_of
 from deploy.processes import LOGS, ServiceError, Supervisor
 from deploy.spawn import LOOPBACK, signal_group, spawn, wait_until
+from deploy.stack import service
 from shared.company.scenario import Scenario
 
 RECEIVER_PORT: Final = 8199
@@ -76,6 +77,8 @@ def start_system(
     )
     running.callback(receiver.wait)
     running.callback(signal_group, receiver.pid, signal.SIGTERM)
+    portal_url = f"http://{LOOPBACK}:{(ports or {}).get('portal', service('portal').http_port)}/"
+    portal_key = secrets.token_hex(32)
     stack = Supervisor(
         env={
             "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
@@ -86,7 +89,18 @@ def start_system(
         service_env={
             "gateway": {"GATEWAY_TOKENS": ",".join(f"{source}={token}" for source, token in tokens.items())},
             "cycles": {"CYCLES_CLOCK": "feed"},
-            "prompter": {"PROMPTER_WEBHOOK_URL": receiver_url, "PROMPTER_WEBHOOK_SECRET": secret},
+            "prompter": {
+                "PROMPTER_WEBHOOK_URL": receiver_url,
+                "PROMPTER_WEBHOOK_SECRET": secret,
+                "PROMPTER_PORTAL_URL": portal_url,
+                "PROMPTER_PORTAL_KEY": portal_key,
+            },
+            "portal": {
+                "PORTAL_URL": portal_url,
+                "PORTAL_KEYS": portal_key,
+                "PORTAL_CLOCK": "log",
+                "PORTAL_DATABASE": str(data_dir / "portal.db"),
+            },
             "insights": {"INSIGHTS_DATABASE_URL": f"sqlite:///{data_dir / 'insights.db'}"},
         },
         log_dir=log_dir,

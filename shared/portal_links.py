@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -26,6 +26,14 @@ _SALT: Final = "prompt-link"
 
 class BadLink(ValueError):
     """The link is not one of ours, or its time is over; the message says which, for a log."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortalAddress:
+    """Where links lead, and what signs them: what whoever sends prompts needs to know of the portal."""
+
+    url: str
+    key: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ class Prompter(StreamService):
         self._state = self.state("prompts")
         self._postman = Postman(settings)
         self.alongside(self._postman)
-        handler = PromptHandler(self._state, self._postman, self._keep, lambda: datetime.now(UTC))
+        handler = PromptHandler(self._state, self._postman, self._keep, lambda: datetime.now(UTC), settings.portal)
         self.consume([PROMPTS], handler, max_run=MAX_RUN)
         if _is_readable_on_the_way(settings):
             log.warning(

@@ -19,6 +19,7 @@ from services.prompter.what_is_sent import Decision, Deliver, Outcome, PromptRec
 from shared.contracts.career import write_contract
 from shared.contracts.ids import EmployeeId
 from shared.contracts.outputs import DeliveryRecorded, PromptEvent, read_prompt_event
+from shared.portal_links import PortalAddress
 from shared.streaming.records import Output, Record
 from shared.streaming.service import dead_letter, reason_of
 from shared.streaming.topics import DELIVERIES as DELIVERIES_TOPIC
@@ -63,6 +64,7 @@ class PromptHandler:
         postman: delivers messages.
         keep: makes outputs, then the changes of `state`, safe in Kafka.
         clock: wall clock, aware.
+        portal: where messages link to; None where there is no portal.
     """
 
     def __init__(
@@ -71,7 +73,9 @@ class PromptHandler:
         postman: Postman,
         keep: Callable[[Sequence[Output]], Awaitable[None]],
         clock: Callable[[], datetime],
+        portal: PortalAddress | None = None,
     ) -> None:
+        self._portal = portal
         self._state, self._postman, self._keep, self._clock = state, postman, keep, clock
         self._keeping = asyncio.Lock()
         self._unkept: list[_Settled] = []
@@ -90,7 +94,7 @@ class PromptHandler:
             match decision:
                 case Deliver():
                     try:
-                        lanes[item.event.sponsor_id].append((item, message(item.event)))
+                        lanes[item.event.sponsor_id].append((item, message(item.event, self._portal)))
                     except Exception as exc:
                         log.exception("a message could not be built", prompt=item.event.prompt_id)
                         fault = f"fault in the prompter: the message could not be built: {type(exc).__name__}: {exc}"

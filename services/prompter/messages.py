@@ -19,6 +19,7 @@ from shared.contracts.outputs import (
     PromptWithdrawn,
     WithdrawnBecause,
 )
+from shared.portal_links import PortalAddress, prompt_link
 from shared.prompt_text import render, render_end
 
 
@@ -48,6 +49,8 @@ class ShownData(_Data):
 
     sponsor_timezone: str
     prompt: PromptBody
+    link: str | None
+    """The page on which the sponsor answers; for them alone. None where there is no portal."""
 
 
 class WithdrawnData(_Data):
@@ -70,17 +73,23 @@ class WebhookBody(Contract):
     data: ShownData | WithdrawnData | FulfilledData
 
 
-def message(event: PromptEvent) -> Message:
-    """Return the message that tells the receiver of `event`."""
-    body = WebhookBody(type=event.type, timestamp=event.at, data=_data(event))
+def message(event: PromptEvent, portal: PortalAddress | None = None) -> Message:
+    """Return the message that tells the receiver of `event`, with the link to `portal` where there is one."""
+    body = WebhookBody(type=event.type, timestamp=event.at, data=_data(event, portal))
     return Message(event.id, body.model_dump_json().encode())
 
 
-def _data(event: PromptEvent) -> ShownData | WithdrawnData | FulfilledData:
+def _data(event: PromptEvent, portal: PortalAddress | None) -> ShownData | WithdrawnData | FulfilledData:
     about = {name: getattr(event, name) for name in ("prompt_id", "version", "sponsor_id", "employee_id", "cycle_id")}
     match event:
         case PromptOpened() | PromptUpdated():
-            return ShownData(**about, text=render(event), sponsor_timezone=event.sponsor_timezone, prompt=event.body)
+            return ShownData(
+                **about,
+                text=render(event),
+                sponsor_timezone=event.sponsor_timezone,
+                prompt=event.body,
+                link=None if portal is None else prompt_link(portal.url, portal.key, event),
+            )
         case PromptWithdrawn():
             return WithdrawnData(**about, text=render_end(event), reason=event.reason)
         case PromptFulfilled():

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, Field, HttpUrl, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from shared.portal_links import PortalAddress, read_keys
 from shared.service.settings import http_port
 from shared.streaming.service import StreamSettings
 from shared.transport.webhooks import WebhookKey
@@ -21,6 +22,11 @@ consumer past it is thrown out of its group, and its run is handled again."""
 
 def _is_key(secret: SecretStr) -> SecretStr:
     WebhookKey(secret.get_secret_value())
+    return secret
+
+
+def _is_portal_key(secret: SecretStr) -> SecretStr:
+    (_,) = read_keys(secret.get_secret_value())
     return secret
 
 
@@ -46,6 +52,26 @@ class PrompterSettings(StreamSettings):
         description="how long a prompt is tried again, in seconds from when it was taken from Kafka with its run; "
         "each gets one attempt whatever the time",
     )
+
+    portal_url: HttpUrl | None = Field(
+        None, description="the portal's address as sponsors reach it (PORTAL_URL); messages then have a link to it"
+    )
+    portal_key: Annotated[SecretStr, AfterValidator(_is_portal_key)] | None = Field(
+        None, description="what those links are signed with: the first of PORTAL_KEYS"
+    )
+
+    @property
+    def portal(self) -> PortalAddress | None:
+        """Where messages link to; None where there is no portal."""
+        if self.portal_url is None or self.portal_key is None:
+            return None
+        return PortalAddress(str(self.portal_url), self.portal_key.get_secret_value())
+
+    @model_validator(mode="after")
+    def _a_portal_has_address_and_key(self) -> PrompterSettings:
+        if (self.portal_url is None) != (self.portal_key is None):
+            raise ValueError("PROMPTER_PORTAL_URL and PROMPTER_PORTAL_KEY belong together: set both or neither")
+        return self
 
     @model_validator(mode="after")
     def _a_run_ends_in_time(self) -> PrompterSettings:
