@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+from pydantic import ValidationError
 
 from deploy.receiver import receiver_app
 from services.prompter.messages import message
+from services.prompter.settings import PrompterSettings
 from shared.contracts.outputs import PromptEvent
+from shared.portal_links import PortalAddress, read_link
 from shared.transport.webhooks import BadSignature, WebhookKey
-from tests.prompt_events import a_body, fulfilled, opened, updated, withdrawn
+from tests.prompt_events import NOW, a_body, fulfilled, opened, updated, withdrawn
 
 KEY = WebhookKey("whsec_" + "c3BvbnNv" * 5)
 ANOTHER = WebhookKey("whsec_" + "c3BvbnNw" * 5)
@@ -25,8 +29,15 @@ async def receiver() -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def send(receiver: httpx.AsyncClient, event: PromptEvent, key: WebhookKey = KEY, *, age: int = 0) -> int:
-    sent = message(event)
+async def send(
+    receiver: httpx.AsyncClient,
+    event: PromptEvent,
+    key: WebhookKey = KEY,
+    *,
+    age: int = 0,
+    portal: PortalAddress | None = None,
+) -> int:
+    sent = message(event, portal)
     signed = key.sign(sent.id, sent.body, datetime.now(UTC) - timedelta(seconds=age))
     return (await receiver.post("/", content=sent.body, headers=signed)).status_code
 
@@ -118,3 +129,22 @@ async def test_many_sponsors_are_shown_page_by_page_and_one_can_be_looked_up(rec
     assert (first.count("<section>"), second.count("<section>")) == (20, 5)
     assert "page 1 of 2" in first
     assert (await receiver.get("/", params={"sponsor": "sponsor 07"})).text.count("<section>") == 1
+
+
+async def test_a_prompt_that_is_asked_can_be_answered_from_the_page_where_there_is_a_portal(
+    receiver: httpx.AsyncClient,
+) -> None:
+    portal = PortalAddress("https://portal.example/", "k" * 32)
+    await send(receiver, opened(), portal=portal)
+    await send(receiver, opened(employee="E3"))
+    page = (await receiver.get("/")).text
+    (link,) = re.findall(r'<a class="answer" rel="noopener" href="https://portal.example/p/([^"]+)">', page)
+    assert read_link(["k" * 32], link, NOW).prompt_id == opened().prompt_id
+    await send(receiver, fulfilled(2), portal=portal)
+    assert 'class="answer"' not in (await receiver.get("/")).text
+
+
+@pytest.mark.parametrize("given", [{"portal_url": "https://portal.example"}, {"portal_key": "k" * 32}])
+def test_a_portal_needs_its_address_and_its_key(given: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match="set both or neither"):
+        PrompterSettings(webhook_url="http://localhost/", webhook_secret="whsec_" + "c3BvbnNv" * 5, **given)
