@@ -27,13 +27,16 @@ class IdentityProvider:
         claims: of whoever signs in next; they replace what the ID token would otherwise say.
         key: what tokens are signed with.
         refuses: whether people press "cancel".
+        calls_itself: the issuer in its configuration.
+        codes: what it has given out and nobody has come for.
     """
 
     def __init__(self, **claims: Any) -> None:
         self.claims: dict[str, Any] = claims
         self.key = _KEY
         self.refuses = False
-        self._codes: dict[str, dict[str, str]] = {}
+        self.calls_itself = ISSUER
+        self.codes: dict[str, dict[str, str]] = {}
         self.http = Starlette(
             routes=[
                 Route("/.well-known/openid-configuration", self._configuration),
@@ -46,7 +49,7 @@ class IdentityProvider:
     async def _configuration(self, _: Request) -> Response:
         return JSONResponse(
             {
-                "issuer": ISSUER,
+                "issuer": self.calls_itself,
                 "authorization_endpoint": f"{ISSUER}/authorize",
                 "token_endpoint": f"{ISSUER}/token",
                 "jwks_uri": f"{ISSUER}/keys",
@@ -64,7 +67,7 @@ class IdentityProvider:
         if self.refuses:
             return RedirectResponse(f"{back}&error=access_denied", 302)
         code = secrets.token_urlsafe(8)
-        self._codes[code] = asked
+        self.codes[code] = asked
         return RedirectResponse(f"{back}&code={code}", 302)
 
     async def _token(self, request: Request) -> Response:
@@ -72,7 +75,7 @@ class IdentityProvider:
             name: value
             for name, _, value in (pair.partition("=") for pair in (await request.body()).decode().split("&"))
         }
-        asked = self._codes.pop(form["code"], None)
+        asked = self.codes.pop(form["code"], None)
         challenge = base64.urlsafe_b64encode(hashlib.sha256(form.get("code_verifier", "").encode()).digest())
         if asked is None or asked["code_challenge"] != challenge.decode().rstrip("="):
             return JSONResponse({"error": "invalid_grant"}, 400)

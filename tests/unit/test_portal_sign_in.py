@@ -91,6 +91,7 @@ async def test_a_session_that_a_link_alone_began_is_none_where_people_sign_in(po
         {"iss": "http://evil.example"},
         {"nonce": "of-another-sign-in"},
         {"exp": int(time.time()) - 3600},
+        {"exp": None},
         {"email_verified": False},
         {"email": None},
         {"email": ""},
@@ -122,7 +123,9 @@ async def test_who_presses_cancel_is_told_how_to_try_again(portal: Portal, compa
     assert 'href="/sign-in"' in page.text
 
 
-async def test_an_answer_that_this_browser_did_not_ask_for_lets_nobody_in(portal: Portal) -> None:
+async def test_an_answer_that_this_browser_did_not_ask_for_lets_nobody_in(
+    portal: Portal, company: IdentityProvider
+) -> None:
     victim, attacker = portal.browser(), portal.browser()
     begun = await attacker.http.get("/sign-in", follow_redirects=False)
     sent_back = await attacker.http.get(begun.headers["location"], follow_redirects=False)
@@ -130,6 +133,7 @@ async def test_an_answer_that_this_browser_did_not_ask_for_lets_nobody_in(portal
     assert refused.status_code == 403
     await victim.http.get("/sign-in", follow_redirects=False)  # and with a sign-in of the victim's own under way
     assert (await victim.http.get(sent_back.headers["location"])).status_code == 403
+    assert len(company.codes) == 1  # it was not even asked for what the code is worth
 
 
 async def test_a_code_without_what_the_sign_in_began_with_is_worth_nothing(
@@ -150,7 +154,15 @@ async def test_a_provider_that_is_away_or_is_none_is_said_to_be_so(tmp_path: Pat
     portal = a_portal(tmp_path, Starlette(routes=[Route("/{path:path}", broken)]))
     page = await portal.browser().opens(opened())
     assert page.status_code == 503
-    assert "Your company&#39;s sign-in does not answer." in page.text or "sign-in does not answer" in page.text
+    assert "sign-in does not answer" in page.text
+
+
+async def test_a_provider_that_calls_itself_otherwise_is_not_the_companys(
+    portal: Portal, company: IdentityProvider
+) -> None:
+    company.calls_itself = "http://evil.example"
+    company.claims["iss"] = "http://evil.example"
+    assert (await portal.browser().opens(opened())).status_code == 503
 
 
 async def test_the_claim_may_be_an_id_of_the_hris(tmp_path: Path) -> None:
