@@ -81,5 +81,6 @@ class IdentityProvider:
             return JSONResponse({"error": "invalid_grant"}, 400)
         now = int(time.time())
         claims = {"iss": ISSUER, "aud": CLIENT, "sub": "1", "iat": now, "exp": now + 60, "nonce": asked["nonce"]}
-        token = jwt.encode({"alg": "RS256", "kid": "one"}, claims | self.claims, self.key)
+        said = {name: value for name, value in (claims | self.claims).items() if value is not None}
+        token = jwt.encode({"alg": "RS256", "kid": "one"}, said, self.key)
         return JSONResponse({"access_token": "a", "token_type": "Bearer", "expires_in": 60, "id_token": token})
