@@ -7,7 +7,7 @@ mail, a chat or a terminal.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -73,6 +73,23 @@ def render(prompt: PromptOpened | PromptUpdated) -> str:
             ),
         )
     )
+
+
+def render_digest(prompts: Sequence[PromptOpened | PromptUpdated]) -> str:
+    """Return several prompts to one sponsor as one text: whom it is about and by when, then each prompt whole."""
+    first = prompts[0]
+    names = [_clean(prompt.body.protege.name) for prompt in prompts]
+    lines = [
+        *_heading(f"Will you speak for {len(names)} people?", "="),
+        "",
+        *_field("To:", _clean(first.body.sponsor_name)),
+        "",
+    ]
+    for number, (name, prompt) in enumerate(zip(names, prompts, strict=True), start=1):
+        closes = _local(prompt.body.opportunity.closes_at, prompt.sponsor_timezone)
+        title = _clean(prompt.body.opportunity.title)
+        lines += _wrapped(f"{name}: {title}. Closes {closes}.", f"{number}. ", "   ")
+    return "\n".join([*lines, *("\n\n" + render(prompt) for prompt in prompts)])
 
 
 def render_end(event: PromptWithdrawn | PromptFulfilled) -> str:

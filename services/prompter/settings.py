@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated
 
 from pydantic import AfterValidator, Field, HttpUrl, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from services.prompter.policy import Policy, read_policy
+from shared.contracts.outputs import ChannelName
 from shared.service.settings import http_port
 from shared.streaming.service import StreamSettings
 from shared.transport.webhooks import WebhookKey
-
-MAX_RUN: Final = 16
-"""Prompts taken from Kafka at a time. Small, for a run is what waits while a receiver is away."""
-
-LONGEST_RUN_SECONDS: Final = 290
-"""What the longest run may take. Kafka's own limit between two polls is 300 s by default, and ours is above it; a
-consumer past it is thrown out of its group, and its run is handled again."""
 
 
 def _is_key(secret: SecretStr) -> SecretStr:
@@ -24,40 +21,56 @@ def _is_key(secret: SecretStr) -> SecretStr:
     return secret
 
 
-class PrompterSettings(StreamSettings):
-    """Where prompts are delivered, and how patiently."""
+def _is_policy(path: Path) -> Path:
+    read_policy(path)
+    return path
 
-    model_config = SettingsConfigDict(env_prefix="PROMPTER_", hide_input_in_errors=True)
+
+class PrompterSettings(StreamSettings):
+    """How sponsors are reached, by which policy, and how patiently."""
+
+    model_config = SettingsConfigDict(env_prefix="PROMPTER_", env_ignore_empty=True, hide_input_in_errors=True)
 
     http_port: int = http_port(8106)
-    webhook_url: HttpUrl = Field(description="address that prompts are posted to; redirects are not followed")
-    webhook_secret: Annotated[SecretStr, AfterValidator(_is_key)] = Field(
-        description="the key that the receiver checks signatures with: whsec_ and 24 to 64 bytes in base64"
+    policy_file: Annotated[Path, AfterValidator(_is_policy)] = Field(
+        Path("deploy/policy.yaml"),
+        validate_default=True,
+        description="the company's defaults: channels, quiet hours, working days, limits; read at the start",
     )
-    concurrency: int = Field(8, ge=1, le=64, description="requests to the webhook at the same time")
+    webhook_url: HttpUrl | None = Field(
+        None, description="channel webhook: address that messages are posted to; redirects are not followed"
+    )
+    webhook_secret: Annotated[SecretStr, AfterValidator(_is_key)] | None = Field(
+        None,
+        description="channel webhook: the key that the receiver checks signatures with: whsec_ and 24 to 64 bytes "
+        "in base64",
+    )
+    concurrency: int = Field(8, ge=1, le=64, description="attempts at one channel's receiver at the same time")
     attempt_timeout_seconds: float = Field(
-        10, gt=0, le=30, description="how long the webhook may take to answer one request, in seconds"
+        10, gt=0, le=10, description="how long a receiver may take to answer one attempt, in seconds"
     )
-    max_attempts: int = Field(8, ge=1, le=100, description="requests for one prompt before it is given up")
+    max_attempts: int = Field(40, ge=1, le=1000, description="attempts for one message by one channel")
     give_up_after_seconds: float = Field(
-        120,
+        7200,
         ge=0,
-        le=280,
-        description="how long a prompt is tried again, in seconds from when it was taken from Kafka with its run; "
-        "each gets one attempt whatever the time",
+        le=7 * 86400,
+        description="how long one message is tried by all channels together, in seconds from when its turn came",
     )
 
     @model_validator(mode="after")
-    def _a_run_ends_in_time(self) -> PrompterSettings:
-        longest = self.longest_run_seconds
-        if longest > LONGEST_RUN_SECONDS:
-            raise ValueError(
-                f"PROMPTER_GIVE_UP_AFTER_SECONDS + {MAX_RUN} * PROMPTER_ATTEMPT_TIMEOUT_SECONDS is {longest:g} s; "
-                f"it may be {LONGEST_RUN_SECONDS} s at most, or Kafka takes the prompter for dead"
-            )
+    def _channels_are_set_up(self) -> PrompterSettings:
+        for channel in self.policy.channels:
+            if missing := self._missing(channel):
+                raise ValueError(f"{self.policy_file} names the channel {channel}, which needs {missing}")
         return self
 
-    @property
-    def longest_run_seconds(self) -> float:
-        """Return how long a run can take: all for one sponsor, tried to the end, then once each, none answered."""
-        return self.give_up_after_seconds + MAX_RUN * self.attempt_timeout_seconds
+    @cached_property
+    def policy(self) -> Policy:
+        """The company's defaults."""
+        return read_policy(self.policy_file)
+
+    def _missing(self, channel: ChannelName) -> str:
+        """Return the settings that the channel lacks, in words; empty if it has all."""
+        needed = {"webhook": {"PROMPTER_WEBHOOK_URL": self.webhook_url, "PROMPTER_WEBHOOK_SECRET": self.webhook_secret}}
+        lacking = [name for name, value in needed.get(channel, {channel: None}).items() if value is None]
+        return " and ".join(lacking)

@@ -1,0 +1,67 @@
+"""Puts together what one message to one sponsor says, whatever the channel, from what is known of the sponsor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from services.prompter.state import Outgoing, Sponsor
+from shared.contracts.ids import EmployeeId
+from shared.contracts.outputs import PromptEvent, PromptOpened, PromptUpdated, read_prompt_event
+
+_EMAIL: Final = "email:"
+_SLACK: Final = "slack:"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One prompt in a letter; `reminder` when its sponsor has been told this version before."""
+
+    event: PromptEvent
+    reminder: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One message to one sponsor.
+
+    Attributes:
+        id: the idempotency key, the same at each attempt and in each channel.
+        email: the sponsor's address, None if the company's records have none.
+        slack: their member id in Slack, the same.
+        items: in the order in which they are shown.
+    """
+
+    id: str
+    sponsor_id: EmployeeId
+    email: str | None
+    slack: str | None
+    is_digest: bool
+    items: tuple[Item, ...]
+
+    @property
+    def asks(self) -> list[PromptOpened | PromptUpdated]:
+        """The prompts that it asks about."""
+        return [item.event for item in self.items if isinstance(item.event, PromptOpened | PromptUpdated)]
+
+
+def letter(sponsor: Sponsor, outgoing: Outgoing) -> Letter:
+    """Return the letter of the message under way.
+
+    Raises:
+        pydantic.ValidationError: what is held of a prompt is no event: a fault of ours.
+    """
+    return Letter(
+        id=outgoing.id,
+        sponsor_id=EmployeeId(sponsor.sponsor_id),
+        email=_ref(sponsor, _EMAIL),
+        slack=_ref(sponsor, _SLACK),
+        is_digest=outgoing.kind == "digest",
+        items=tuple(
+            Item(read_prompt_event(sponsor.prompts[part.prompt_id].event), part.reminder) for part in outgoing.parts
+        ),
+    )
+
+
+def _ref(sponsor: Sponsor, scheme: str) -> str | None:
+    return next((ref.removeprefix(scheme) for ref in sponsor.refs if ref.startswith(scheme)), None)
