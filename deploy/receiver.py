@@ -53,6 +53,7 @@ class _Data(BaseModel):
     sponsor_id: str
     text: str
     prompt: _Shown | None = None
+    link: str | None = None
 
 
 class _Message(BaseModel):
@@ -323,6 +324,11 @@ def _section(sponsor: str, name: str, prompts: list[_Prompt]) -> Iterator[str]:
         if state != "asked":
             yield f"<p>{html.escape(' '.join(prompt.newest.data.text.split()))}</p>"
         if prompt.shown is not None:
+            if state == "asked" and prompt.shown.data.link:
+                yield (
+                    f'<p><a class="answer" rel="noopener" href="{html.escape(prompt.shown.data.link)}">Answer'
+                    f"<span> for {html.escape(shown.protege.name) if shown else ''}</span></a></p>"
+                )
             yield f"<pre>{_with_links(html.escape(prompt.shown.data.text))}</pre>"
         yield "</details>"
     yield "</section>"
@@ -377,6 +383,9 @@ summary span { font-weight: 600; flex: 1 1 14rem; } time { font-size: .85rem; }
 .done .badge { color: var(--done); } .ended .badge { color: var(--ended); }
 details p { margin: 0; padding: 0 1rem .8rem; }
 details.done pre, details.ended pre { color: var(--soft); }
+.answer { display: inline-block; padding: .45rem 1.4rem; border-radius: .4rem; background: var(--link);
+  color: var(--card); font-weight: 600; text-decoration: none; }
+.answer span { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 pre { margin: 0; padding: .9rem 1rem 1.1rem; border-top: 1px solid var(--line); white-space: pre-wrap;
   overflow-wrap: anywhere; font: .875rem/1.5 ui-monospace, "DejaVu Sans Mono", monospace; }
 nav { display: flex; gap: 1.2rem; justify-content: center; margin-top: 2rem; }

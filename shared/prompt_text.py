@@ -21,6 +21,7 @@ from shared.contracts.outputs import (
     PromptWithdrawn,
     WithdrawnBecause,
 )
+from shared.plain_text import plain, sentence
 
 WIDTH: Final = 80
 
@@ -44,24 +45,24 @@ _NO_MORE: Final[dict[WithdrawnBecause, str]] = {
 def render(prompt: PromptOpened | PromptUpdated) -> str:
     """Return the prompt as its sponsor reads it: lines of at most 80 columns, save for links, which are kept whole."""
     body = prompt.body
-    name = _clean(body.protege.name)
+    name = plain(body.protege.name)
     again = "News: will" if prompt.type == "prompt.updated" else "Will"
-    unit = f", {_clean(body.protege.unit_id)}" if body.protege.unit_id else ""
-    looked_for = ", ".join(_clean(competency) for competency in body.opportunity.competencies)
+    unit = f", {plain(body.protege.unit_id)}" if body.protege.unit_id else ""
+    looked_for = ", ".join(plain(competency) for competency in body.opportunity.competencies)
     return "\n".join(
         (
             *_heading(f"{again} you speak for {name}?", "="),
             "",
-            *_field("To:", _clean(body.sponsor_name)),
+            *_field("To:", plain(body.sponsor_name)),
             *_field("About:", f"{name} (level {body.protege.level}{unit})"),
-            *_field("Opportunity:", _clean(body.opportunity.title)),
+            *_field("Opportunity:", plain(body.opportunity.title)),
             *_field("Closes:", _local(body.opportunity.closes_at, prompt.sponsor_timezone)),
             *(_field("Looked for:", looked_for) if looked_for else ()),
             "",
             *_wrapped(f"{_ABOUT[body.opportunity.kind]}, and {name} is among those it is about."),
             "",
             *_heading("Why you are getting this", "-"),
-            *_wrapped(_sentence(_clean(body.why))),
+            *_wrapped(sentence(plain(body.why))),
             "",
             *_heading(f"What speaks for {name}", "-"),
             *_evidence(body.evidence, name),
@@ -78,16 +79,16 @@ def render(prompt: PromptOpened | PromptUpdated) -> str:
 def render_digest(prompts: Sequence[PromptOpened | PromptUpdated]) -> str:
     """Return several prompts to one sponsor as one text: whom it is about and by when, then each prompt whole."""
     first = prompts[0]
-    names = [_clean(prompt.body.protege.name) for prompt in prompts]
+    names = [plain(prompt.body.protege.name) for prompt in prompts]
     lines = [
         *_heading(f"Will you speak for {len(names)} people?", "="),
         "",
-        *_field("To:", _clean(first.body.sponsor_name)),
+        *_field("To:", plain(first.body.sponsor_name)),
         "",
     ]
     for number, (name, prompt) in enumerate(zip(names, prompts, strict=True), start=1):
         closes = _local(prompt.body.opportunity.closes_at, prompt.sponsor_timezone)
-        title = _clean(prompt.body.opportunity.title)
+        title = plain(prompt.body.opportunity.title)
         lines += _wrapped(f"{name}: {title}. Closes {closes}.", f"{number}. ", "   ")
     return "\n".join([*lines, *("\n\n" + render(prompt) for prompt in prompts)])
 
@@ -115,13 +116,13 @@ def _evidence(evidence: tuple[Evidence, ...], name: str) -> Iterator[str]:
         if number > 1:
             yield ""
         spoken = "Earlier endorsement: " if piece.kind == "endorsement" else ""
-        yield from _wrapped(f"{spoken}{_clean(piece.title)} ({_day(piece.occurred_on)})", f"{number}. ", "   ")
-        if outcome := _clean(piece.outcome):
-            yield from _wrapped(_sentence(outcome), "   ")
+        yield from _wrapped(f"{spoken}{plain(piece.title)} ({_day(piece.occurred_on)})", f"{number}. ", "   ")
+        if outcome := plain(piece.outcome):
+            yield from _wrapped(sentence(outcome), "   ")
         if piece.reasons:
-            reasons = "; ".join(_clean(reason.text).rstrip(".") for reason in piece.reasons)
-            yield from _wrapped(f"Chosen because: {_sentence(reasons)}", "   ", "   ")
-        if link := _clean(piece.link):
+            reasons = "; ".join(plain(reason.text).rstrip(".") for reason in piece.reasons)
+            yield from _wrapped(f"Chosen because: {sentence(reasons)}", "   ", "   ")
+        if link := plain(piece.link):
             yield f"   {link}"
 
 
@@ -140,10 +141,6 @@ def _local(at: datetime, timezone: str) -> str:
 
 def _day(day: date) -> str:
     return f"{day.day} {day:%B %Y}"
-
-
-def _sentence(text: str) -> str:
-    return text if not text or text[-1] in ".!?…" else f"{text}."
 
 
 def _wrapped(text: str, first: str = "", following: str | None = None) -> Iterator[str]:
@@ -184,12 +181,3 @@ def _columns(text: str) -> int:
         0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
         for character in text
     )
-
-
-_DIRECTION_MARKS: Final = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
-
-
-def _clean(text: str) -> str:
-    """Return `text` on one line, without what could take hold of a terminal or turn the reading direction."""
-    kept = (" " if character.isspace() else character for character in text if character not in _DIRECTION_MARKS)
-    return " ".join("".join(c for c in kept if unicodedata.category(c) != "Cc").split())

@@ -89,5 +89,5 @@ def a_letter(
     *events: PromptEvent, reminder: bool = False, email: str | None = None, slack: str | None = None
 ) -> Letter:
     """Return the letter of one event, or the digest of several."""
-    items = tuple(Item(event, reminder) for event in events)
+    items = tuple(Item(event, reminder, None) for event in events)
     return Letter(events[0].id, events[0].sponsor_id, email, slack, len(events) > 1, items)

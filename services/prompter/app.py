@@ -35,7 +35,8 @@ class Prompter(StreamService):
             patience=settings.give_up_after_seconds,
         )
         self.alongside(postman)
-        self._courier = Courier(state, self, postman, policy, _now, at_once=4 * settings.concurrency)
+        at_once = 4 * settings.concurrency
+        self._courier = Courier(state, self, postman, policy, _now, at_once=at_once, portal=settings.portal)
         self.beside(self._courier.run, self._courier.rest)
         handler = PromptHandler(state, self._courier, policy.channels[0], _now)
         self.consume([PROMPTS, SPONSOR_CHOICES], each(handler, SERVICE))

@@ -26,6 +26,7 @@ from services.prompter.state import Outgoing, Part, Sponsor, decode, encode
 from shared.contracts.career import write_contract
 from shared.contracts.ids import EmployeeId, EventId, PromptId
 from shared.contracts.outputs import ChannelName, DeliveryRecorded
+from shared.portal_links import PortalAddress
 from shared.streaming.records import Output, Record
 from shared.streaming.service import dead_letter
 from shared.streaming.topics import DELIVERIES as DELIVERIES_TOPIC
@@ -94,6 +95,7 @@ class Courier:
         policy: the company's.
         clock: the clock on the wall, aware. Everything that waits, waits by it.
         at_once: how many messages are begun for one channel before some of them have ended.
+        portal: where messages link to; None where there is no portal.
     """
 
     def __init__(
@@ -105,9 +107,10 @@ class Courier:
         clock: Callable[[], datetime],
         *,
         at_once: int,
+        portal: PortalAddress | None = None,
     ) -> None:
         self._state, self._keeper, self._postman, self._policy, self._clock = state, keeper, postman, policy, clock
-        self._at_once = at_once
+        self._at_once, self._portal = at_once, portal
         self._ours: frozenset[int] = frozenset()
         self._now: dict[_Who, None] = {}
         self._later: list[tuple[datetime, _Who]] = []
@@ -286,7 +289,7 @@ class Courier:
         outgoing = sponsor.outgoing
         assert outgoing is not None  # noqa: S101 (only such are sent)
         try:
-            receipt = await self._postman.deliver(letter(sponsor, outgoing), way, errand)
+            receipt = await self._postman.deliver(letter(sponsor, outgoing, self._portal), way, errand)
         except Exception as exc:
             log.exception("a message could not be built", message=outgoing.id)
             fault = f"fault in the prompter: the message could not be built: {type(exc).__name__}: {exc}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from services.prompter.state import Outgoing, Sponsor
+from services.prompter.state import Outgoing, Part, Sponsor
 from shared.contracts.ids import EmployeeId
 from shared.contracts.outputs import PromptEvent, PromptOpened, PromptUpdated, read_prompt_event
+from shared.portal_links import PortalAddress, prompt_link
 
 _EMAIL: Final = "email:"
 _SLACK: Final = "slack:"
@@ -15,10 +16,16 @@ _SLACK: Final = "slack:"
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One prompt in a letter; `reminder` when its sponsor has been told this version before."""
+    """One prompt in a letter.
+
+    Attributes:
+        reminder: its sponsor has been told this version before.
+        link: the page on which they answer, for them alone; None where there is no portal, or nothing to answer.
+    """
 
     event: PromptEvent
     reminder: bool
+    link: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +52,13 @@ class Letter:
         return [item.event for item in self.items if isinstance(item.event, PromptOpened | PromptUpdated)]
 
 
-def letter(sponsor: Sponsor, outgoing: Outgoing) -> Letter:
+def letter(sponsor: Sponsor, outgoing: Outgoing, portal: PortalAddress | None) -> Letter:
     """Return the letter of the message under way.
+
+    Args:
+        sponsor: what is known of whom it goes to.
+        outgoing: the message.
+        portal: where it links to; None where there is no portal.
 
     Raises:
         pydantic.ValidationError: what is held of a prompt is no event: a fault of ours.
@@ -57,10 +69,16 @@ def letter(sponsor: Sponsor, outgoing: Outgoing) -> Letter:
         email=_ref(sponsor, _EMAIL),
         slack=_ref(sponsor, _SLACK),
         is_digest=outgoing.kind == "digest",
-        items=tuple(
-            Item(read_prompt_event(sponsor.prompts[part.prompt_id].event), part.reminder) for part in outgoing.parts
-        ),
+        items=tuple(_item(sponsor, part, portal) for part in outgoing.parts),
     )
+
+
+def _item(sponsor: Sponsor, part: Part, portal: PortalAddress | None) -> Item:
+    event = read_prompt_event(sponsor.prompts[part.prompt_id].event)
+    link = None
+    if portal is not None and isinstance(event, PromptOpened | PromptUpdated):
+        link = prompt_link(portal.url, portal.key, event)
+    return Item(event, part.reminder, link)
 
 
 def _ref(sponsor: Sponsor, scheme: str) -> str | None:

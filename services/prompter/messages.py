@@ -8,12 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from services.prompter.letter import Letter
+from services.prompter.letter import Item, Letter
 from shared.contracts.base import Contract, EventTime
 from shared.contracts.ids import CycleId, EmployeeId, PromptId
 from shared.contracts.outputs import (
     PromptBody,
-    PromptEvent,
     PromptFulfilled,
     PromptOpened,
     PromptUpdated,
@@ -49,6 +48,8 @@ class ShownData(_Data):
 
     sponsor_timezone: str
     prompt: PromptBody
+    link: str | None
+    """The page on which the sponsor answers; for them alone. None where there is no portal."""
 
 
 class WithdrawnData(_Data):
@@ -95,20 +96,27 @@ def message(letter: Letter) -> Message:
         return Message(letter.id, digest.model_dump_json().encode())
     (item,) = letter.items
     kind = "prompt.reminder" if item.reminder else item.event.type
-    body = WebhookBody(type=kind, timestamp=item.event.at, data=_data(item.event))
+    body = WebhookBody(type=kind, timestamp=item.event.at, data=_data(item))
     return Message(letter.id, body.model_dump_json().encode())
 
 
 def _digest(letter: Letter) -> DigestData:
-    shown = tuple(data for item in letter.items if isinstance(data := _data(item.event), ShownData))
+    shown = tuple(data for item in letter.items if isinstance(data := _data(item), ShownData))
     return DigestData(sponsor_id=letter.sponsor_id, text=render_digest(letter.asks), prompts=shown)
 
 
-def _data(event: PromptEvent) -> ShownData | WithdrawnData | FulfilledData:
+def _data(item: Item) -> ShownData | WithdrawnData | FulfilledData:
+    event = item.event
     about = {name: getattr(event, name) for name in ("prompt_id", "version", "sponsor_id", "employee_id", "cycle_id")}
     match event:
         case PromptOpened() | PromptUpdated():
-            return ShownData(**about, text=render(event), sponsor_timezone=event.sponsor_timezone, prompt=event.body)
+            return ShownData(
+                **about,
+                text=render(event),
+                sponsor_timezone=event.sponsor_timezone,
+                prompt=event.body,
+                link=item.link,
+            )
         case PromptWithdrawn():
             return WithdrawnData(**about, text=render_end(event), reason=event.reason)
         case PromptFulfilled():

@@ -11,6 +11,7 @@ from pydantic_settings import SettingsConfigDict
 
 from services.prompter.policy import Policy, read_policy
 from shared.contracts.outputs import ChannelName
+from shared.portal_links import PortalAddress, read_keys
 from shared.service.settings import http_port
 from shared.streaming.service import StreamSettings
 from shared.transport.webhooks import WebhookKey
@@ -18,6 +19,11 @@ from shared.transport.webhooks import WebhookKey
 
 def _is_key(secret: SecretStr) -> SecretStr:
     WebhookKey(secret.get_secret_value())
+    return secret
+
+
+def _is_portal_key(secret: SecretStr) -> SecretStr:
+    (_,) = read_keys(secret.get_secret_value())
     return secret
 
 
@@ -56,6 +62,26 @@ class PrompterSettings(StreamSettings):
         le=7 * 86400,
         description="how long one message is tried by all channels together, in seconds from when its turn came",
     )
+
+    portal_url: HttpUrl | None = Field(
+        None, description="the portal's address as sponsors reach it (PORTAL_URL); messages then have a link to it"
+    )
+    portal_key: Annotated[SecretStr, AfterValidator(_is_portal_key)] | None = Field(
+        None, description="what those links are signed with: the first of PORTAL_KEYS"
+    )
+
+    @property
+    def portal(self) -> PortalAddress | None:
+        """Where messages link to; None where there is no portal."""
+        if self.portal_url is None or self.portal_key is None:
+            return None
+        return PortalAddress(str(self.portal_url), self.portal_key.get_secret_value())
+
+    @model_validator(mode="after")
+    def _a_portal_has_address_and_key(self) -> PrompterSettings:
+        if (self.portal_url is None) != (self.portal_key is None):
+            raise ValueError("PROMPTER_PORTAL_URL and PROMPTER_PORTAL_KEY belong together: set both or neither")
+        return self
 
     @model_validator(mode="after")
     def _channels_are_set_up(self) -> PrompterSettings:
