@@ -86,8 +86,13 @@ def fulfilled(version: int = 2, *, sponsor: str = "E1", employee: str = "E2", **
 
 
 def a_letter(
-    *events: PromptEvent, reminder: bool = False, email: str | None = None, slack: str | None = None
+    *events: PromptEvent,
+    reminder: bool = False,
+    email: str | None = None,
+    slack: str | None = None,
+    portal: str | None = None,
 ) -> Letter:
-    """Return the letter of one event, or the digest of several."""
-    items = tuple(Item(event, reminder, None) for event in events)
-    return Letter(events[0].id, events[0].sponsor_id, email, slack, len(events) > 1, items)
+    """Return the letter of one event, or the digest of several; with links where there is a portal."""
+    items = tuple(Item(event, reminder, f"{portal}/p/{event.employee_id}" if portal else None) for event in events)
+    stop = f"{portal}/unsubscribe/{events[0].sponsor_id}" if portal else None
+    return Letter(events[0].id, events[0].sponsor_id, email, slack, stop, len(events) > 1, items)

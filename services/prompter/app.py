@@ -9,11 +9,14 @@ import structlog
 from pydantic import HttpUrl
 
 from services.prompter.channels.base import Channel, Http
+from services.prompter.channels.mail import EmailChannel
+from services.prompter.channels.slack import SlackBotChannel, SlackWebhookChannel
+from services.prompter.channels.teams import TeamsChannel
 from services.prompter.channels.webhook import WebhookChannel
 from services.prompter.courier import SERVICE, Courier
 from services.prompter.delivery import Postman
 from services.prompter.handlers import PromptHandler
-from services.prompter.settings import PrompterSettings
+from services.prompter.settings import PrompterSettings, sender
 from shared.contracts.outputs import ChannelName
 from shared.streaming.service import StreamService, each
 from shared.streaming.topics import PROMPTS, SPONSOR_CHOICES
@@ -60,6 +63,26 @@ def channels(settings: PrompterSettings) -> dict[ChannelName, Channel]:
         http = _http(settings, "PROMPTER_WEBHOOK_URL", "PROMPTER_WEBHOOK_SECRET")
         secret = settings.webhook_secret.get_secret_value()
         found["webhook"] = WebhookChannel(str(settings.webhook_url), secret, http, _now)
+    if settings.smtp_host is not None and settings.mail_from is not None:
+        found["email"] = EmailChannel(
+            settings.smtp_host,
+            settings.smtp_port,
+            sender(settings.mail_from),
+            security=settings.smtp_security,
+            user=settings.smtp_user,
+            password=settings.smtp_password.get_secret_value() if settings.smtp_password is not None else None,
+            timeout=settings.attempt_timeout_seconds,
+            clock=_now,
+        )
+    if settings.slack_bot_token is not None:
+        http = _http(settings, "the Slack API's address", "PROMPTER_SLACK_BOT_TOKEN")
+        found["slack"] = SlackBotChannel(settings.slack_bot_token.get_secret_value(), http)
+    elif settings.slack_webhook_url is not None:
+        url = "PROMPTER_SLACK_WEBHOOK_URL"
+        found["slack"] = SlackWebhookChannel(str(settings.slack_webhook_url), _http(settings, url, url))
+    if settings.teams_webhook_url is not None:
+        url = "PROMPTER_TEAMS_WEBHOOK_URL"
+        found["teams"] = TeamsChannel(str(settings.teams_webhook_url), _http(settings, url, url))
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from services.prompter.state import Outgoing, Part, Sponsor
 from shared.contracts.ids import EmployeeId
 from shared.contracts.outputs import PromptEvent, PromptOpened, PromptUpdated, read_prompt_event
-from shared.portal_links import PortalAddress, prompt_link
+from shared.portal_links import PortalAddress, prompt_link, stop_link
 
 _EMAIL: Final = "email:"
 _SLACK: Final = "slack:"
@@ -36,6 +36,7 @@ class Letter:
         id: the idempotency key, the same at each attempt and in each channel.
         email: the sponsor's address, None if the company's records have none.
         slack: their member id in Slack, the same.
+        stop: where all messages are stopped by one click; None where there is no portal.
         items: in the order in which they are shown.
     """
 
@@ -43,6 +44,7 @@ class Letter:
     sponsor_id: EmployeeId
     email: str | None
     slack: str | None
+    stop: str | None
     is_digest: bool
     items: tuple[Item, ...]
 
@@ -68,6 +70,7 @@ def letter(sponsor: Sponsor, outgoing: Outgoing, portal: PortalAddress | None) -
         sponsor_id=EmployeeId(sponsor.sponsor_id),
         email=_ref(sponsor, _EMAIL),
         slack=_ref(sponsor, _SLACK),
+        stop=stop_link(portal.url, portal.key, EmployeeId(sponsor.sponsor_id)) if portal is not None else None,
         is_digest=outgoing.kind == "digest",
         items=tuple(_item(sponsor, part, portal) for part in outgoing.parts),
     )

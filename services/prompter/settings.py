@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from email.headerregistry import Address
+from email.utils import parseaddr
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, HttpUrl, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -25,6 +27,24 @@ def _is_key(secret: SecretStr) -> SecretStr:
 def _is_portal_key(secret: SecretStr) -> SecretStr:
     (_,) = read_keys(secret.get_secret_value())
     return secret
+
+
+def _is_address(text: str) -> str:
+    sender(text)
+    return text
+
+
+def sender(text: str) -> Address:
+    """Return the address in a From.
+
+    Raises:
+        ValueError: there is none.
+    """
+    name, address = parseaddr(text)
+    local, at, domain = address.rpartition("@")
+    if not (local and at and domain):
+        raise ValueError("must be an address, as prompts@example.com or Sponsorship <prompts@example.com>")
+    return Address(display_name=name, username=local, domain=domain)
 
 
 def _is_policy(path: Path) -> Path:
@@ -51,6 +71,27 @@ class PrompterSettings(StreamSettings):
         description="channel webhook: the key that the receiver checks signatures with: whsec_ and 24 to 64 bytes "
         "in base64",
     )
+    slack_bot_token: SecretStr | None = Field(
+        None,
+        description="channel slack: token of an app with chat:write and users:read.email; it writes to each sponsor",
+    )
+    slack_webhook_url: HttpUrl | None = Field(
+        None, description="channel slack, without a token: an incoming webhook, which posts all to one conversation"
+    )
+    teams_webhook_url: HttpUrl | None = Field(
+        None, description="channel teams: a workflow's webhook; it gets sponsorEmail beside the card, to write to them"
+    )
+    smtp_host: str | None = Field(None, description="channel email: the mail server")
+    smtp_port: int = Field(587, ge=1, le=65535, description="its port")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        "starttls", description="how the way there is kept private; none is for a server on the same machine"
+    )
+    smtp_user: str | None = Field(None, description="who we are to the mail server, if it asks")
+    smtp_password: SecretStr | None = Field(None, description="the password for that")
+    mail_from: Annotated[str, AfterValidator(_is_address)] | None = Field(
+        None, description="channel email: sender, as prompts@example.com or Sponsorship <prompts@example.com>"
+    )
+
     concurrency: int = Field(8, ge=1, le=64, description="attempts at one channel's receiver at the same time")
     attempt_timeout_seconds: float = Field(
         10, gt=0, le=10, description="how long a receiver may take to answer one attempt, in seconds"
@@ -97,6 +138,12 @@ class PrompterSettings(StreamSettings):
 
     def _missing(self, channel: ChannelName) -> str:
         """Return the settings that the channel lacks, in words; empty if it has all."""
-        needed = {"webhook": {"PROMPTER_WEBHOOK_URL": self.webhook_url, "PROMPTER_WEBHOOK_SECRET": self.webhook_secret}}
-        lacking = [name for name, value in needed.get(channel, {channel: None}).items() if value is None]
-        return " and ".join(lacking)
+        needed: dict[ChannelName, dict[str, object]] = {
+            "webhook": {"PROMPTER_WEBHOOK_URL": self.webhook_url, "PROMPTER_WEBHOOK_SECRET": self.webhook_secret},
+            "email": {"PROMPTER_SMTP_HOST": self.smtp_host, "PROMPTER_MAIL_FROM": self.mail_from},
+            "slack": {
+                "PROMPTER_SLACK_BOT_TOKEN or PROMPTER_SLACK_WEBHOOK_URL": self.slack_bot_token or self.slack_webhook_url
+            },
+            "teams": {"PROMPTER_TEAMS_WEBHOOK_URL": self.teams_webhook_url},
+        }
+        return " and ".join(name for name, value in needed[channel].items() if value is None)
