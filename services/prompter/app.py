@@ -9,9 +9,10 @@ import structlog
 from pydantic import HttpUrl
 
 from services.prompter.channels.base import Channel, Http
+from services.prompter.channels.incoming import IncomingChannel
 from services.prompter.channels.mail import EmailChannel
-from services.prompter.channels.slack import SlackBotChannel, SlackWebhookChannel
-from services.prompter.channels.teams import TeamsChannel
+from services.prompter.channels.slack import SlackBotChannel, slack_message
+from services.prompter.channels.teams import teams_message
 from services.prompter.channels.webhook import WebhookChannel
 from services.prompter.courier import SERVICE, Courier
 from services.prompter.delivery import Postman
@@ -79,17 +80,20 @@ def channels(settings: PrompterSettings) -> dict[ChannelName, Channel]:
         found["slack"] = SlackBotChannel(settings.slack_bot_token.get_secret_value(), http)
     elif settings.slack_webhook_url is not None:
         url = "PROMPTER_SLACK_WEBHOOK_URL"
-        found["slack"] = SlackWebhookChannel(str(settings.slack_webhook_url), _http(settings, url, url))
+        found["slack"] = IncomingChannel(
+            "slack", str(settings.slack_webhook_url), slack_message, _http(settings, url, url)
+        )
     if settings.teams_webhook_url is not None:
         url = "PROMPTER_TEAMS_WEBHOOK_URL"
-        found["teams"] = TeamsChannel(str(settings.teams_webhook_url), _http(settings, url, url))
+        found["teams"] = IncomingChannel(
+            "teams", str(settings.teams_webhook_url), teams_message, _http(settings, url, url)
+        )
     return found
 
 
 def _http(settings: PrompterSettings, url_setting: str, key_setting: str) -> Http:
     return Http(
         settings.attempt_timeout_seconds,
-        settings.concurrency,
         _now,
         url_setting=url_setting,
         key_setting=key_setting,

@@ -24,9 +24,10 @@ from pydantic import ValidationError
 from deploy.spawn import free_ports
 from services.prompter.app import channels
 from services.prompter.channels.base import Channel, Http
+from services.prompter.channels.incoming import IncomingChannel
 from services.prompter.channels.mail import EmailChannel, judge_smtp, mail
-from services.prompter.channels.slack import SlackBotChannel, SlackWebhookChannel, slack_message
-from services.prompter.channels.teams import LARGEST_BYTES, TeamsChannel, teams_message
+from services.prompter.channels.slack import SlackBotChannel, slack_message
+from services.prompter.channels.teams import LARGEST_BYTES, teams_message
 from services.prompter.settings import PrompterSettings
 from shared.contracts.outputs import Evidence, Reason
 from tests.golden import looks_as_before
@@ -338,7 +339,7 @@ async def talking(
 ) -> AsyncIterator[tuple[Channel, Answering]]:
     answering = Answering(by_path)
     listening = await asyncio.start_server(answering.serve, "127.0.0.1", 0)
-    http = Http(5, 2, lambda: NOW, url_setting="THE_URL", key_setting="THE_KEY")
+    http = Http(5, lambda: NOW, url_setting="THE_URL", key_setting="THE_KEY")
     channel = make(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}", http)
     try:
         yield channel, answering
@@ -408,8 +409,8 @@ async def test_whom_slack_can_not_know_goes_by_another_way() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda url, http: SlackWebhookChannel(f"{url}/hook", http), slack_message),
-        (lambda url, http: TeamsChannel(f"{url}/hook", http), teams_message),
+        (lambda url, http: IncomingChannel("slack", f"{url}/hook", slack_message, http), slack_message),
+        (lambda url, http: IncomingChannel("teams", f"{url}/hook", teams_message, http), teams_message),
     ],
 )
 @pytest.mark.parametrize(

@@ -138,25 +138,6 @@ class _Found(Payload):
     user: _Member | None = None
 
 
-class SlackWebhookChannel:
-    """An incoming webhook of Slack. It posts to the one conversation that it was made for."""
-
-    name: ChannelName = "slack"
-
-    def __init__(self, url: str, http: Http) -> None:
-        self._url, self._http = url, http
-
-    async def attempt(self, letter: Letter) -> Verdict:
-        """Post it once."""
-        body = json.dumps(slack_message(letter), ensure_ascii=False).encode()
-        verdict, _ = await self._http.post(self._url, body, {"content-type": "application/json"})
-        return verdict
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._http.close()
-
-
 class SlackBotChannel:
     """A bot of Slack. It writes to the sponsor themselves, whom it finds by their member id, or by their address.
 

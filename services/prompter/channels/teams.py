@@ -10,12 +10,9 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from services.prompter.channels.base import Http
 from services.prompter.channels.fitting import cut
 from services.prompter.letter import Letter
-from services.prompter.what_is_retried import Verdict
 from services.prompter.wording import NOTHING_ON_RECORD, YOURS_TO_DECIDE, Asked, Piece, Words, words
-from shared.contracts.outputs import ChannelName
 
 LARGEST_BYTES: Final = 27 * 1024
 """Of a message; a workflow refuses more than 28 KB."""
@@ -132,22 +129,3 @@ def _plain(text: str) -> str:
 
 def _address(link: str) -> str:
     return link.replace("(", "%28").replace(")", "%29")
-
-
-class TeamsChannel:
-    """The webhook of a workflow. Whom it writes to is the workflow's to say: it is given the sponsor's address."""
-
-    name: ChannelName = "teams"
-
-    def __init__(self, url: str, http: Http) -> None:
-        self._url, self._http = url, http
-
-    async def attempt(self, letter: Letter) -> Verdict:
-        """Post it once."""
-        body = json.dumps(teams_message(letter), ensure_ascii=False).encode()
-        verdict, _ = await self._http.post(self._url, body, {"content-type": "application/json"})
-        return verdict
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._http.close()
