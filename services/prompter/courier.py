@@ -119,7 +119,6 @@ class Courier:
         self._by_channel: Counter[ChannelName] = Counter()
         self._in_line: dict[ChannelName, deque[_Who]] = defaultdict(deque)
         self._done: list[_Done] = []
-        self._turning = asyncio.Lock()
         self._rests = False
         self._in_turn = 0
         self._found: set[_Who] = set()
@@ -178,7 +177,7 @@ class Courier:
         tasks = [one.task for one in self._under_way.values()]
         if tasks:
             await asyncio.wait(tasks, timeout=_REST_SECONDS)
-        await self._turn()  # after the one in hand, if there is one
+        await self._turn()  # whose changes come after those of the turn in hand, if there is one
         self._ours = frozenset()
         self._forget()
 
@@ -192,10 +191,6 @@ class Courier:
 
     async def _turn(self) -> None:
         """Take in what has become of messages, plan for those whose time has come, keep all of it, then send."""
-        async with self._turning:
-            await self._turn_alone()
-
-    async def _turn_alone(self) -> None:
         done, self._done = self._done, []
         due = []
         if self._may_begin():

@@ -124,6 +124,7 @@ def test_what_people_wrote_is_neither_a_link_nor_a_mention_nor_markup() -> None:
         text["text"] for block in slack_message(nasty)["blocks"] for text in _mrkdwn_of(block)
     )
     assert "&lt;!channel&gt;" in slack
+    assert "&amp;amp;" in slack
     assert "\\[x\\](https://evil.example)" in texts_of(teams_message(nasty))
     html = parts_of(a_mail(nasty))[1]
     assert "<script>" not in html

@@ -307,6 +307,13 @@ async def test_many_sponsors_are_all_told_though_few_messages_are_begun_at_a_tim
     assert process.receiver.at_most == 2
 
 
+async def test_no_more_messages_are_begun_than_a_channel_can_soon_send() -> None:
+    async with a_process(answers=False, concurrency=2) as process:
+        await process.hears(*(opened(sponsor=f"E{number}") for number in range(100)))
+        await process.until(lambda: len(process.courier._under_way) == 8)
+        await process.until(lambda: sum(map(len, process.courier._in_line.values())) == 92)
+
+
 async def test_who_waits_in_line_gets_a_turn_though_another_in_line_wants_nothing_any_more() -> None:
     async with a_process(answers=False, concurrency=1) as process:
         await process.hears(*(opened(sponsor=f"E{number}") for number in range(10)))

@@ -358,6 +358,12 @@ def test_who_has_not_answered_is_reminded_when_it_becomes_urgent_and_once() -> N
     assert first.id != reminder.id
 
 
+def test_a_reminder_that_is_not_urgent_has_to_have_news_whatever_else_comes_that_day() -> None:
+    world = World(REMINDS).hears(opened())
+    world.waits(days=19).hears(opened(employee="E3"))  # 6 days before it closes
+    assert world.asked == [[about()], [about("E3")]]
+
+
 def test_news_waits_for_the_next_reminder_which_then_is_worth_having() -> None:
     world = World(REMINDS).hears(opened()).waits(days=1).hears(updated(2))
     assert world.reasons == [("delayed", "told_already")]
