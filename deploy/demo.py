@@ -171,7 +171,7 @@ def _show(
     out.print(_one_gap(insights))
     pages = Table.grid(padding=(0, 2))
     for what, url in (
-        ("prompts as sponsors got them", system.receiver),
+        ("prompts as sponsors got them, with a way to answer", system.receiver),
         ("insights: overview", system.stack.url("insights", "/")),
         ("insights: API", system.stack.url("insights", "/openapi.json")),
         ("gateway: API", system.stack.url("gateway", "/openapi.json")),

@@ -23,6 +23,7 @@ from deploy.processes import LOGS, ServiceError, Supervisor
 from deploy.spawn import LOOPBACK, signal_group, spawn, wait_until
 from deploy.stack import service
 from shared.company.scenario import Scenario
+from shared.portal_links import PortalAddress
 from shared.streaming.topics import PARTITIONS
 
 RECEIVER_PORT: Final = 8199
@@ -80,8 +81,8 @@ def start_system(
     )
     running.callback(receiver.wait)
     running.callback(signal_group, receiver.pid, signal.SIGTERM)
-    portal_url = f"http://{LOOPBACK}:{(ports or {}).get('portal', service('portal').http_port)}/"
-    portal_key = secrets.token_hex(32)
+    portal_port = (ports or {}).get("portal", service("portal").http_port)
+    portal = PortalAddress(f"http://{LOOPBACK}:{portal_port}/", secrets.token_hex(32))
     stack = Supervisor(
         env={
             "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
@@ -96,12 +97,12 @@ def start_system(
                 "PROMPTER_POLICY_FILE": str(PROJECT / "deploy" / "policy-at-once.yaml"),
                 "PROMPTER_WEBHOOK_URL": receiver_url,
                 "PROMPTER_WEBHOOK_SECRET": secret,
-                "PROMPTER_PORTAL_URL": portal_url,
-                "PROMPTER_PORTAL_KEY": portal_key,
+                "PROMPTER_PORTAL_URL": portal.url,
+                "PROMPTER_PORTAL_KEY": portal.key,
             },
             "portal": {
-                "PORTAL_URL": portal_url,
-                "PORTAL_KEYS": portal_key,
+                "PORTAL_URL": portal.url,
+                "PORTAL_KEYS": portal.key,
                 "PORTAL_CLOCK": "log",
                 "PORTAL_DATABASE": str(data_dir / "portal.db"),
             },

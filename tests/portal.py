@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -34,7 +34,7 @@ from shared.portal_links import prompt_link
 from shared.service.health import Health
 from shared.streaming.records import Output, Record
 from shared.streaming.sink import NotWritten
-from shared.streaming.topics import CAREER_EVENTS, PORTAL_AUDIT, PROMPTS, SPONSOR_CHOICES
+from shared.streaming.topics import CAREER_EVENTS, IDENTITIES, PORTAL_AUDIT, PROMPTS, SPONSOR_CHOICES
 from tests.prompt_events import NOW
 
 URL: Final = "http://portal.example/"
@@ -45,17 +45,20 @@ OTHER_KEY: Final = "o" * 32
 class Portal:
     """A portal, with what it has read and what it has written."""
 
-    def __init__(self, folder: Path, *, now: datetime = NOW, reads_back: bool = True, **changes: Any) -> None:
+    def __init__(
+        self, folder: Path, *, now: datetime = NOW, identity_provider: ASGIApp | None = None, **changes: Any
+    ) -> None:
         self.store = Store(folder / "portal.db")
         self.store.begin("a-kafka", {})
         self.written: list[Output] = []
         self.fails_with: NotWritten | None = None
-        self.before_write: Callable[[], None] | None = None
         self.now = now
-        self._reads_back = reads_back
         self._offset = 0
         settings = PortalSettings(**{"url": URL, "keys": KEY, **changes})
-        self.http: ASGIApp = http_app(settings, self.store, self, Health(), wall=lambda: self.now)
+        self.identity_provider = None if identity_provider is None else httpx.ASGITransport(identity_provider)
+        self.http: ASGIApp = http_app(
+            settings, self.store, self, Health(), wall=lambda: self.now, to_provider=self.identity_provider
+        )
 
     # -- as Kafka
 
@@ -64,7 +67,7 @@ class Portal:
             raise self.fails_with
         for record in records:
             self.written.append(record)
-            if self._reads_back and record.topic in projection.TOPICS:
+            if record.topic in projection.TOPICS:
                 self.read(record.topic, record.value, record.key)
         return asyncio.sleep(0)
 
@@ -79,6 +82,9 @@ class Portal:
     def reads_career(self, *events: CareerEvent) -> None:
         for event in events:
             self.read(CAREER_EVENTS, write_contract(event), (event.employee_id or "").encode())
+
+    def knows(self, ref: str, employee: str) -> None:
+        self.read(IDENTITIES, employee.encode(), ref.encode())
 
     @property
     def answers(self) -> list[FeedEvent]:
@@ -105,6 +111,7 @@ class Browser:
         transport = httpx.ASGITransport(portal.http, raise_app_exceptions=False)
         self.http = httpx.AsyncClient(
             transport=transport,
+            mounts={"http://id.example": portal.identity_provider} if portal.identity_provider else {},
             base_url=URL,
             follow_redirects=True,
             headers={"sec-fetch-site": "same-origin"} | headers,

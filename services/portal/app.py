@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final
 
+import httpx
 import structlog
 from fastapi import FastAPI, Request
 from sqlalchemy.exc import SQLAlchemyError
@@ -24,6 +25,7 @@ from services.portal.pages import Pages
 from services.portal.projection import ANSWERS
 from services.portal.sessions import NotSignedIn, Sessions, StaleForm
 from services.portal.settings import PortalSettings
+from services.portal.sign_in import Provider, ProviderAway, SignInFailed
 from services.portal.store import Store
 from services.portal.unsubscribing import unsubscribe_router
 from shared.portal_links import BadLink, read_keys
@@ -95,10 +97,13 @@ def http_app(
     sink: Sink,
     health: Health,
     wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+    to_provider: httpx.AsyncBaseTransport | None = None,
 ) -> ASGIApp:
-    """Return the HTTP application over `store` and `sink`, wherever these are."""
+    """Return the HTTP application over `store`, `sink` and the way to the OpenID provider, wherever these are."""
     keys = read_keys(settings.keys.get_secret_value())
     languages = read_languages()
+
+    provider = None if settings.oidc_issuer is None else _provider(settings, keys, to_provider)
 
     def now() -> datetime:
         told = store.now() if settings.clock == "log" else None
@@ -108,12 +113,13 @@ def http_app(
     desk = Desk(
         store=store,
         sink=sink,
-        sessions=Sessions(keys, settings.session_minutes * 60),
+        sessions=Sessions(keys, settings.session_minutes * 60, "link" if provider is None else "sign-in"),
         pages=Pages(languages),
         languages=languages,
         limits=limits,
         keys=keys,
         portal_url=str(settings.url),
+        provider=provider,
         now=now,
         wall=wall,
     )
@@ -122,8 +128,20 @@ def http_app(
     app.include_router(portal_router(desk))
     app.include_router(unsubscribe_router(desk, limits, keys))
     app.router.routes.extend(operations_routes(health))
-    _say_what_is_wrong(app, desk)
+    _say_what_is_wrong(app, desk, signs_in=provider is not None)
     return Guarded(app, secure=settings.url.scheme == "https")
+
+
+def _provider(settings: PortalSettings, keys: Sequence[str], transport: httpx.AsyncBaseTransport | None) -> Provider:
+    return Provider(
+        str(settings.oidc_issuer),
+        settings.oidc_client_id,
+        settings.oidc_client_secret.get_secret_value(),
+        settings.oidc_claim,
+        str(settings.url),
+        keys,
+        transport,
+    )
 
 
 _SAID: Final[dict[type[Exception], tuple[int, str, str, str]]] = {
@@ -140,6 +158,21 @@ _SAID: Final[dict[type[Exception], tuple[int, str, str, str]]] = {
         marked(
             "To keep what is here to yourself, you are signed out after a while. The link in your message lets you in."
         ),
+    ),
+    SignInFailed: (
+        403,
+        "sign_in",
+        marked("You could not be signed in"),
+        marked(
+            "Your company's sign-in did not tell us who you are. Please try again. If it stays so, tell your people "
+            "team."
+        ),
+    ),
+    ProviderAway: (
+        503,
+        "",
+        marked("We can't do this just now"),
+        marked("Your company's sign-in does not answer. Please try again in a minute."),
     ),
     StaleForm: (
         403,
@@ -191,14 +224,15 @@ _FAULT: Final = (
 )
 
 
-def _say_what_is_wrong(app: FastAPI, desk: Desk) -> None:
-    """Give each thing that can be wrong its page."""
+def _say_what_is_wrong(app: FastAPI, desk: Desk, *, signs_in: bool) -> None:
+    """Give each thing that can be wrong its page; with a way to sign in, where one can."""
 
     def teller(status: int, reason: str, title: str, text: str) -> Callable[[Request, Exception], Awaitable[Response]]:
         async def tell(request: Request, _: Exception) -> Response:
             if reason:
                 TURNED_AWAY.labels(reason).inc()
-            answer = html(desk.pages.message(desk.reader_of(request, None, None), title, text), status)
+            back = "/sign-in" if signs_in and reason in ("session", "sign_in") else None
+            answer = html(desk.pages.message(desk.reader_of(request, None, None), title, text, back=back), status)
             if status in (429, 503):
                 answer.headers["retry-after"] = "60" if status == 429 else "10"
             return answer

@@ -14,18 +14,19 @@ import structlog
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from services.portal import answering, choosing
+from services.portal import answering, choosing, sign_in
 from services.portal.answering import BadAnswer, Given, NotNow
 from services.portal.guards import Limits, check_origin, read_form
 from services.portal.languages import Language, choose
 from services.portal.metrics import ANSWERS, VISIBLE_SECONDS
 from services.portal.pages import STYLE, STYLE_NAME, Pages, Reader, snooze_times
 from services.portal.sessions import COOKIE, NotSignedIn, Session, Sessions, StaleForm
+from services.portal.sign_in import Provider, SignInFailed
 from services.portal.store import Store, StoredPrompt
 from shared.contracts.audit import AuditedAction, AuditedView, PortalAudited
 from shared.contracts.career import write_contract
 from shared.contracts.choices import PreferencesSet, Resumed, SponsorChoice, Stopped
-from shared.contracts.ids import EmployeeId, EventId, PromptId, stable_id
+from shared.contracts.ids import EmployeeId, EventId, PromptId, Ref, stable_id
 from shared.portal_links import BadLink, read_link
 from shared.streaming.records import Output
 from shared.streaming.sink import NotWritten
@@ -65,6 +66,7 @@ class Desk:
         limits: what is too often.
         keys: all keys that sign links, newest first.
         portal_url: where people reach us.
+        provider: where people sign in; None where a link is enough.
         now: what time it is for decisions, given what the log says.
         wall: the wall clock, for the audit.
     """
@@ -80,6 +82,7 @@ class Desk:
         limits: Limits,
         keys: Sequence[str],
         portal_url: str,
+        provider: Provider | None,
         now: Callable[[], datetime],
         wall: Callable[[], datetime],
     ) -> None:
@@ -88,6 +91,7 @@ class Desk:
         self.now = now
         self.portal_url = portal_url
         self._sink = sink
+        self._provider = provider
         self._sessions = sessions
         self._languages = languages
         self._limits = limits
@@ -107,16 +111,79 @@ class Desk:
     # -- who ---------------------------------------------------------------------------------------
 
     async def open_link(self, request: Request, token: str) -> Response:
-        """Sign the link's person in and go to its prompt, at an address that says nothing to others."""
+        """Let the link's person in, and go to its prompt, at an address that says nothing to others.
+
+        Where people sign in, the link says where to go and not who has come.
+        """
         self._limits.opening(request.client.host if request.client else "")
         try:
             link = read_link(self._keys, token, self.now())
         except BadLink as exc:
             await self.audit("link_refused", None, detail=str(exc))
             raise
-        session = self._signed_in_already(request, link.sponsor_id) or self._sessions.begin(link.sponsor_id)
+        session = self._signed_in_already(request, link.sponsor_id)
+        if session is None and self._provider is not None:
+            return await self._to_provider(self._provider, link.prompt_id)
+        session = session or self._sessions.begin(link.sponsor_id)
         await self.audit("link_opened", session, prompt_id=link.prompt_id)
-        answer = see(f"/prompts/{link.prompt_id}")
+        return self._let_in(session, f"/prompts/{link.prompt_id}")
+
+    async def sign_in(self, request: Request) -> Response:
+        """Send somebody to the provider who wants to see their own pages.
+
+        Raises:
+            NotFound: nobody signs in here.
+        """
+        if self._provider is None:
+            raise NotFound
+        self._limits.opening(request.client.host if request.client else "")
+        return await self._to_provider(self._provider, None)
+
+    async def signed_in(self, request: Request) -> Response:
+        """Let somebody in whom the provider has sent back.
+
+        Raises:
+            NotFound: nobody signs in here.
+            SignInFailed: the provider has not confirmed who they are, or nobody knows them.
+        """
+        if self._provider is None:
+            raise NotFound
+        self._limits.opening(request.client.host if request.client else "")
+        try:
+            who = await self._provider.finish(request.cookies.get(sign_in.COOKIE), str(request.url))
+            person = await self._known(who.ref)
+        except SignInFailed as exc:
+            log.info("a sign-in failed", reason=str(exc))
+            await self.audit("sign_in_refused", None, detail=str(exc))
+            raise
+        session = self._sessions.begin(person)
+        await self.audit("signed_in", session, prompt_id=who.prompt_id)
+        # A prompt that is somebody else's is not found there, as any other that one asks for.
+        answer = self._let_in(session, "/" if who.prompt_id is None else f"/prompts/{who.prompt_id}")
+        answer.delete_cookie(sign_in.COOKIE)
+        return answer
+
+    async def _known(self, ref: Ref) -> EmployeeId:
+        person = await asyncio.to_thread(self.store.whom, ref)
+        if person is None:
+            raise SignInFailed("nobody is known by what the provider calls them")
+        return person
+
+    async def _to_provider(self, provider: Provider, prompt_id: PromptId | None) -> Response:
+        begun = await provider.begin(prompt_id)
+        answer = see(begun.address)
+        answer.set_cookie(
+            sign_in.COOKIE,
+            begun.cookie,
+            max_age=sign_in.TAKES_AT_MOST_SECONDS,
+            secure=self._secure(),
+            httponly=True,
+            samesite="lax",
+        )
+        return answer
+
+    def _let_in(self, session: Session, path: str) -> Response:
+        answer = see(path)
         answer.set_cookie(
             self._cookie_name(),
             self._sessions.cookie(session),
@@ -264,7 +331,7 @@ class Desk:
 
 
 def see(path: str) -> RedirectResponse:
-    """Return the way to a page of ours, to be asked for with GET."""
+    """Return the way to a page, to be asked for with GET."""
     return RedirectResponse(path, 303)
 
 
@@ -280,6 +347,14 @@ def portal_router(desk: Desk) -> APIRouter:
     @router.get("/p/{token}")
     async def link(request: Request, token: str) -> Response:
         return await desk.open_link(request, token)
+
+    @router.get("/sign-in")
+    async def sign_in_page(request: Request) -> Response:
+        return await desk.sign_in(request)
+
+    @router.get("/signed-in")
+    async def signed_in(request: Request) -> Response:
+        return await desk.signed_in(request)
 
     @router.get("/")
     async def proteges(request: Request) -> Response:

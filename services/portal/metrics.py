@@ -18,7 +18,8 @@ ANSWERS = Counter(
 )
 TURNED_AWAY = Counter(
     "portal_turned_away_total",
-    "Requests that were not let through, by reason: link, session, form, rate, elsewhere (posted from another site)",
+    "Requests that were not let through, by reason: link, session, sign_in, form, rate, elsewhere (posted from another "
+    "site)",
     ["reason"],
 )
 VISIBLE_SECONDS = Histogram(

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Table
 
-from services.portal.tables import answers, choices, clock, people, prompts, tie_ends, tie_starts
+from services.portal.tables import answers, choices, clock, identities, people, prompts, tie_ends, tie_starts
 from shared.contracts.career import (
     ClockTicked,
     EmployeeChanged,
@@ -27,7 +27,7 @@ from shared.contracts.feeds import ENDORSEMENTS, EndorsementSent, PromptPutOff, 
 from shared.contracts.ids import EmployeeId, Ref, prompt_id
 from shared.contracts.outputs import PromptFulfilled, PromptOpened, PromptUpdated, PromptWithdrawn, read_prompt_event
 from shared.streaming.records import Record
-from shared.streaming.topics import CAREER_EVENTS, PROMPTS, SPONSOR_CHOICES, feed_topic
+from shared.streaming.topics import CAREER_EVENTS, IDENTITIES, PROMPTS, SPONSOR_CHOICES, feed_topic
 
 ANSWERS: Final = feed_topic("endorsements")
 SOURCE: Final = "urn:sponsorship-tracker:portal"
@@ -184,6 +184,14 @@ def _career(record: Record) -> Iterator[Row]:
             yield Row(clock, {"one": 1, "now": event.now})
 
 
+def _identity(record: Record) -> Iterator[Row]:
+    if record.key is None:
+        return
+    employee = None if record.value is None else record.value.decode()
+    # All that is said of a ref lies in one partition, in order.
+    yield Row(identities, {"ref": record.key.decode(), "at_offset": record.offset, "employee_id": employee})
+
+
 def _value(record: Record) -> bytes:
     if record.value is None:
         raise ValueError(f"a record of {record.topic} without a value: an event was expected")
@@ -195,6 +203,7 @@ _BY_TOPIC: Mapping[str, Callable[[Record], Iterator[Row]]] = {
     ANSWERS: _answer,
     SPONSOR_CHOICES: _choice,
     CAREER_EVENTS: _career,
+    IDENTITIES: _identity,
 }
 TOPICS: Final = tuple(_BY_TOPIC)
 """What the portal reads."""

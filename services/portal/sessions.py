@@ -11,7 +11,7 @@ import hashlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from itsdangerous import BadData, URLSafeTimedSerializer
 
@@ -47,11 +47,12 @@ class Sessions:
     Args:
         keys: all that are valid, newest first.
         seconds: how long a session is good for, and a form.
+        begun_by: what a session begins with, a link or a sign-in; those of the other kind are none.
     """
 
-    def __init__(self, keys: Sequence[str], seconds: int) -> None:
+    def __init__(self, keys: Sequence[str], seconds: int, begun_by: Literal["link", "sign-in"] = "link") -> None:
         self.seconds = seconds
-        self._cookies = _signer(keys, "session")
+        self._cookies = _signer(keys, f"session-{begun_by}")
         self._forms = _signer(keys, "form")
 
     def begin(self, person_id: EmployeeId) -> Session:

@@ -23,6 +23,7 @@ from services.portal.tables import (
     answers,
     choices,
     clock,
+    identities,
     metadata,
     origin,
     people,
@@ -32,7 +33,7 @@ from services.portal.tables import (
     tie_starts,
 )
 from shared.contracts.choices import PreferencesSet, Resumed, Stopped
-from shared.contracts.ids import EmployeeId, EventId, PromptId
+from shared.contracts.ids import EmployeeId, EventId, PromptId, Ref
 from shared.contracts.outputs import PromptBody
 from shared.database import open_database
 
@@ -210,6 +211,12 @@ class Store:
             if who in known and known[who].active
         ]
         return sorted(found, key=lambda protege: (protege.person.name.casefold(), protege.person.employee_id))
+
+    def whom(self, ref: Ref) -> EmployeeId | None:
+        """Return the employee whom `ref` names; None where nobody is known by it."""
+        with self._engine.connect() as connection:
+            found = connection.scalar(select(identities.c.employee_id).where(identities.c.ref == ref))
+        return None if found is None else EmployeeId(found)
 
     def preferences(self, sponsor_id: EmployeeId) -> PreferencesSet | None:
         """Return what a sponsor chose about being asked; None where they left it to the company."""

@@ -12,7 +12,7 @@ from sqlalchemy import Boolean, Column, Index, Integer, MetaData, String, Table,
 
 from shared.database import Json, UtcTime
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """Goes up with each change of the tables: a file of another number is filled anew from the log."""
 
 metadata = MetaData()
@@ -97,6 +97,15 @@ tie_ends = Table(
     comment="the ends of those; may be known before the start is",
 )
 
+identities = Table(
+    "identities",
+    metadata,
+    Column("ref", String, primary_key=True),
+    Column("at_offset", Integer, nullable=False),
+    Column("employee_id", String),
+    comment="whom a name in another system means; nobody any more where employee_id is null",
+)
+
 clock = Table(
     "clock",
     metadata,
@@ -128,6 +137,7 @@ NEWER_BY: Final[Mapping[Table, tuple[str, ...]]] = {
     people: ("revision",),
     tie_starts: ("said_at", "said_by"),
     tie_ends: ("said_at", "said_by"),
+    identities: ("at_offset",),
     clock: ("now",),
 }
 """The columns by which a statement is newer than another of the same key; none where the first is as good as any."""

@@ -9,7 +9,15 @@ from pydantic import Field
 from shared.contracts.base import Contract, EventTime
 from shared.contracts.ids import EmployeeId, EventId, PromptId
 
-AuditedView = Literal["link_opened", "link_refused", "prompt_viewed", "proteges_viewed", "preferences_viewed"]
+AuditedView = Literal[
+    "link_opened",
+    "link_refused",
+    "signed_in",
+    "sign_in_refused",
+    "prompt_viewed",
+    "proteges_viewed",
+    "preferences_viewed",
+]
 AuditedAction = Literal[
     "endorsed",
     "declined",
@@ -29,14 +37,14 @@ class PortalAudited(Contract):
     id: EventId = Field(description="new for each view; of an action, made of the event that it led to")
     at: EventTime = Field(description="wall clock of the portal")
     what: AuditedView | AuditedAction
-    person_id: EmployeeId | None = Field(description="who was signed in; None where a link was refused")
+    person_id: EmployeeId | None = Field(description="who was signed in; None where nobody was let in")
     session: str = Field(
         "", description="names the browser's session: a link that was passed on is opened in a session of its own"
     )
     prompt_id: PromptId | None = None
     employee_id: EmployeeId | None = Field(None, description="whom it was about: the protégé")
     event_id: EventId | None = Field(None, description="the event that the action led to")
-    detail: str = Field("", description="why a link was refused")
+    detail: str = Field("", description="why nobody was let in")
 
 
 def read_audited(value: bytes) -> PortalAudited:

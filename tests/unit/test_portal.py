@@ -162,7 +162,7 @@ def test_answers_of_other_sources_are_not_ours(portal: Portal) -> None:
         event_id="1", source="urn:acme:hr", event_type="prompt.declined", subject="hris:E2", time=NOW, data=data
     )
     portal.read("feeds.endorsements", event)
-    assert standing(asked(portal)) == "open"
+    assert asked(portal).answers == ()
 
 
 # -- what can be answered
@@ -546,6 +546,15 @@ async def test_a_snooze_says_until_when_and_one_can_answer_before(portal: Portal
     assert answer.data["until"] == (NOW + timedelta(days=7)).isoformat()
     await browser.sends(page, "/endorse", statement="Now then.")
     assert [answer.type for answer in portal.answers] == ["prompt.snoozed", "endorsement.given"]
+
+
+async def test_a_double_click_on_a_snooze_is_one_and_a_new_wish_is_another(portal: Portal) -> None:
+    browser = portal.browser()
+    page = await browser.opens(opened())
+    await asyncio.gather(*(browser.sends(page, "/snooze", until="week") for _ in range(2)))
+    assert len(portal.answers) == 1
+    await browser.sends(page, "/snooze", until="three_days")
+    assert len(portal.answers) == 2
 
 
 async def test_what_has_to_be_mended_is_said_and_what_was_written_is_kept(portal: Portal) -> None:
