@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 import uvicorn
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -59,9 +59,28 @@ class _Data(BaseModel):
 class _Message(BaseModel):
     """What is read of a message; whatever else it has is kept and served too."""
 
-    type: Literal["prompt.opened", "prompt.updated", "prompt.withdrawn", "prompt.fulfilled"]
+    type: Literal["prompt.opened", "prompt.updated", "prompt.reminder", "prompt.withdrawn", "prompt.fulfilled"]
     timestamp: datetime
     data: _Data
+
+
+class _DigestData(BaseModel):
+    prompts: list[_Data]
+
+
+class _Digest(BaseModel):
+    """What is read of a message about several prompts."""
+
+    type: Literal["prompt.digest"]
+    timestamp: datetime
+    data: _DigestData
+
+    def messages(self) -> list[_Message]:
+        """Return it as if each prompt had come by itself."""
+        return [_Message(type="prompt.updated", timestamp=self.timestamp, data=data) for data in self.data.prompts]
+
+
+_message: TypeAdapter[_Message | _Digest] = TypeAdapter(_Message | _Digest)
 
 
 @dataclass
@@ -90,13 +109,17 @@ class Inbox:
     rejected: int = 0
     prompts: dict[str, _Prompt] = field(default_factory=dict)
 
-    def take(self, webhook_id: str, raw: Mapping[str, Any], message: _Message) -> None:
+    def take(self, webhook_id: str, raw: Mapping[str, Any], message: _Message | _Digest) -> None:
         """Keep a message that has not been received before, or count it as a repeat."""
         if webhook_id in self.accepted:
             self.repeated += 1
             self.accepted[webhook_id].repeats += 1
             return
         self.accepted[webhook_id] = _Kept(webhook_id, datetime.now(UTC), raw)
+        for one in message.messages() if isinstance(message, _Digest) else [message]:
+            self._show(one)
+
+    def _show(self, message: _Message) -> None:
         before = self.prompts.get(message.data.prompt_id)
         if before is not None and before.newest.data.version > message.data.version:
             return  # an older version, sent again by hand: what is newer stays up
@@ -122,7 +145,7 @@ def receiver_app(key: WebhookKey) -> Starlette:
             inbox.rejected += 1
             return JSONResponse({"error": f"signature: {exc}"}, status_code=401)
         try:
-            message = _Message.model_validate_json(body)
+            message = _message.validate_json(body)
         except ValidationError as exc:
             inbox.rejected += 1
             problems = exc.errors(include_url=False, include_input=False, include_context=False)

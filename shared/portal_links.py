@@ -22,6 +22,7 @@ SHORTEST_KEY: Final = 32
 AFTER_THE_END: Final = timedelta(days=14)
 """How long a link outlives what it asks about: so long it says that the decision is closed, and what was answered."""
 _SALT: Final = "prompt-link"
+_STOP_SALT: Final = "stop-link"
 
 
 class BadLink(ValueError):
@@ -78,6 +79,27 @@ def read_link(keys: Sequence[str], token: str, now: datetime) -> Link:
     return Link(EmployeeId(sponsor_id), PromptId(prompt_id))
 
 
+def stop_link(portal_url: str, key: str, sponsor_id: EmployeeId) -> str:
+    """Return the address at which all messages to this person are stopped by one click (RFC 8058).
+
+    It does not expire, for a mail may be opened years later; the worst that it can do to its person is silence.
+    """
+    return f"{portal_url.rstrip('/')}/unsubscribe/{_signer([key], _STOP_SALT).dumps(sponsor_id)}"
+
+
+def read_stop_link(keys: Sequence[str], token: str) -> EmployeeId:
+    """Return whom the last part of such an address is for.
+
+    Raises:
+        BadLink: no key has signed it.
+    """
+    try:
+        sponsor_id = _signer(keys, _STOP_SALT).loads(token)
+    except (BadData, ValueError) as exc:
+        raise BadLink("none of the keys has signed it") from exc
+    return EmployeeId(str(sponsor_id))
+
+
 def read_keys(text: str) -> list[str]:
     """Return the keys in a setting, newest first.
 
@@ -93,6 +115,6 @@ def read_keys(text: str) -> list[str]:
     return keys
 
 
-def _signer(keys: Sequence[str]) -> URLSafeSerializer:
+def _signer(keys: Sequence[str], salt: str = _SALT) -> URLSafeSerializer:
     # The library signs with the last of several keys.
-    return URLSafeSerializer(list(reversed(keys)), salt=_SALT, signer_kwargs={"digest_method": hashlib.sha256})
+    return URLSafeSerializer(list(reversed(keys)), salt=salt, signer_kwargs={"digest_method": hashlib.sha256})

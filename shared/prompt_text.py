@@ -7,7 +7,7 @@ mail, a chat or a terminal.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -25,12 +25,13 @@ from shared.plain_text import plain, sentence
 
 WIDTH: Final = 80
 
-_ABOUT: Final[dict[CycleKind, str]] = {
+ABOUT: Final[dict[CycleKind, str]] = {
     "promotion": "Promotions are being decided",
     "raise": "Pay rises are being decided",
     "role": "A role inside the company is being filled",
     "stretch": "A stretch assignment is being given out",
 }
+"""What is being decided, by the kind of its cycle."""
 _NO_MORE: Final[dict[WithdrawnBecause, str]] = {
     "cycle_closed": "the decision is closed",
     "cycle_cancelled": "the decision will not take place",
@@ -56,10 +57,10 @@ def render(prompt: PromptOpened | PromptUpdated) -> str:
             *_field("To:", plain(body.sponsor_name)),
             *_field("About:", f"{name} (level {body.protege.level}{unit})"),
             *_field("Opportunity:", plain(body.opportunity.title)),
-            *_field("Closes:", _local(body.opportunity.closes_at, prompt.sponsor_timezone)),
+            *_field("Closes:", local_time(body.opportunity.closes_at, prompt.sponsor_timezone)),
             *(_field("Looked for:", looked_for) if looked_for else ()),
             "",
-            *_wrapped(f"{_ABOUT[body.opportunity.kind]}, and {name} is among those it is about."),
+            *_wrapped(f"{ABOUT[body.opportunity.kind]}, and {name} is among those it is about."),
             "",
             *_heading("Why you are getting this", "-"),
             *_wrapped(sentence(plain(body.why))),
@@ -74,6 +75,23 @@ def render(prompt: PromptOpened | PromptUpdated) -> str:
             ),
         )
     )
+
+
+def render_digest(prompts: Sequence[PromptOpened | PromptUpdated]) -> str:
+    """Return several prompts to one sponsor as one text: whom it is about and by when, then each prompt whole."""
+    first = prompts[0]
+    names = [plain(prompt.body.protege.name) for prompt in prompts]
+    lines = [
+        *_heading(f"Will you speak for {len(names)} people?", "="),
+        "",
+        *_field("To:", plain(first.body.sponsor_name)),
+        "",
+    ]
+    for number, (name, prompt) in enumerate(zip(names, prompts, strict=True), start=1):
+        closes = local_time(prompt.body.opportunity.closes_at, prompt.sponsor_timezone)
+        title = plain(prompt.body.opportunity.title)
+        lines += _wrapped(f"{name}: {title}. Closes {closes}.", f"{number}. ", "   ")
+    return "\n".join([*lines, *("\n\n" + render(prompt) for prompt in prompts)])
 
 
 def render_end(event: PromptWithdrawn | PromptFulfilled) -> str:
@@ -99,7 +117,7 @@ def _evidence(evidence: tuple[Evidence, ...], name: str) -> Iterator[str]:
         if number > 1:
             yield ""
         spoken = "Earlier endorsement: " if piece.kind == "endorsement" else ""
-        yield from _wrapped(f"{spoken}{plain(piece.title)} ({_day(piece.occurred_on)})", f"{number}. ", "   ")
+        yield from _wrapped(f"{spoken}{plain(piece.title)} ({day_in_words(piece.occurred_on)})", f"{number}. ", "   ")
         if outcome := plain(piece.outcome):
             yield from _wrapped(sentence(outcome), "   ")
         if piece.reasons:
@@ -113,16 +131,18 @@ def _field(label: str, text: str) -> list[str]:
     return list(_wrapped(text, f"{label:<14}", " " * 14))
 
 
-def _local(at: datetime, timezone: str) -> str:
+def local_time(at: datetime, timezone: str) -> str:
+    """Return an instant in words, in that zone, or in UTC if nobody knows the zone."""
     try:
         zone, named = ZoneInfo(timezone), f"{timezone.replace('_', ' ')} time" if timezone != "UTC" else "UTC"
     except (ZoneInfoNotFoundError, ValueError, OSError):  # a source may name a zone that nobody knows
         zone, named = ZoneInfo("UTC"), "UTC"
     local = at.astimezone(zone)
-    return f"{local:%A}, {_day(local.date())}, {local:%H:%M} ({named})"
+    return f"{local:%A}, {day_in_words(local.date())}, {local:%H:%M} ({named})"
 
 
-def _day(day: date) -> str:
+def day_in_words(day: date) -> str:
+    """Return a day as `27 March 2026`."""
     return f"{day.day} {day:%B %Y}"
 
 

@@ -27,6 +27,7 @@ from services.portal.sessions import NotSignedIn, Sessions, StaleForm
 from services.portal.settings import PortalSettings
 from services.portal.sign_in import Provider, ProviderAway, SignInFailed
 from services.portal.store import Store
+from services.portal.unsubscribing import unsubscribe_router
 from shared.portal_links import BadLink, read_keys
 from shared.service.health import Health, operations_routes
 from shared.streaming.sink import KafkaSink, NotWritten, SinkMetrics
@@ -108,13 +109,14 @@ def http_app(
         told = store.now() if settings.clock == "log" else None
         return told or wall()
 
+    limits = Limits(settings.link_openings_per_minute, settings.requests_per_minute)
     desk = Desk(
         store=store,
         sink=sink,
         sessions=Sessions(keys, settings.session_minutes * 60, "link" if provider is None else "sign-in"),
         pages=Pages(languages),
         languages=languages,
-        limits=Limits(settings.link_openings_per_minute, settings.requests_per_minute),
+        limits=limits,
         keys=keys,
         portal_url=str(settings.url),
         provider=provider,
@@ -124,6 +126,7 @@ def http_app(
     # No document of an API: what is here is for people.
     app = FastAPI(title="Sponsorship tracker: portal", openapi_url=None)
     app.include_router(portal_router(desk))
+    app.include_router(unsubscribe_router(desk, limits, keys))
     app.router.routes.extend(operations_routes(health))
     _say_what_is_wrong(app, desk, signs_in=provider is not None)
     return Guarded(app, secure=settings.url.scheme == "https")

@@ -190,6 +190,10 @@ class Pages:
         """Return a page that says one thing, both marked texts; `back` is where one can go on."""
         return self._render("message.html", reader, title=title, text=text, back=back)
 
+    def stop(self, reader: Reader, action: str) -> str:
+        """Return the page that asks somebody who is not signed in whether all messages are to stop."""
+        return self._render("stop.html", reader, action=action)
+
     def _render(self, template: str, reader: Reader, **shown: Any) -> str:
         environment = self._environments[reader.language.tag]
         return environment.get_template(template).render(reader=reader, style=STYLE_NAME, **shown)

@@ -17,7 +17,7 @@ from kafka import KafkaConsumer, KafkaProducer
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 from starlette.types import ASGIApp
 
-from deploy.broker import Broker, ExternalBroker
+from deploy.broker import PROJECT, Broker, ExternalBroker
 from deploy.processes import Supervisor
 from deploy.receiver import receiver_app
 from deploy.spawn import LOOPBACK, free_ports, wait_until
@@ -303,6 +303,7 @@ def test_from_an_hris_event_to_the_endorsement_that_fulfils_the_prompt(chromium:
                     "prompter": {
                         "PROMPTER_WEBHOOK_URL": f"http://{LOOPBACK}:{receiver_port}/",
                         "PROMPTER_WEBHOOK_SECRET": SECRET,
+                        "PROMPTER_POLICY_FILE": str(PROJECT / "deploy" / "policy-at-once.yaml"),
                         "PROMPTER_PORTAL_URL": portal_url,
                         "PROMPTER_PORTAL_KEY": KEY,
                     },

@@ -126,7 +126,7 @@ of_a_gap = st.builds(lambda n, who: _of_a_gap(n, who, _GAP_KINDS[(n - 1) % 3]), 
 of_a_delivery = st.builds(
     lambda n, outcome, on: delivered(n, outcome=outcome, at=on, attempts=on + 1),
     versions,
-    st.sampled_from(["delivered", "failed", "skipped"]),
+    st.sampled_from(["delivered", "failed", "skipped", "delayed", "suppressed"]),
     days,
 )
 events = st.lists(st.one_of(of_an_employee, of_everybody, of_a_prompt, of_a_gap, of_a_delivery), max_size=25)

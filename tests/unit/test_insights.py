@@ -585,6 +585,8 @@ class ReadModelSuite:
             missing(GapClosed, 2, employee="E2", reason="sponsor_found"),
             delivered(),
             delivered(outcome="failed"),
+            delivered(outcome="delayed"),
+            delivered(outcome="suppressed"),
         ]
         # The correlator, too, writes again what it wrote before a crash: the same events at other offsets.
         apply(engine, logged(*events, *events))
@@ -597,7 +599,13 @@ class ReadModelSuite:
             "standing": 1,
         }
         assert summary.gaps.model_dump() == {"opened": 2, "updated": 1, "closed": 1, "standing": 1}
-        assert summary.deliveries.model_dump() == {"delivered": 1, "failed": 1, "skipped": 0}
+        assert summary.deliveries.model_dump() == {
+            "delivered": 1,
+            "failed": 1,
+            "skipped": 0,
+            "delayed": 1,
+            "suppressed": 1,
+        }
 
     @pytest.mark.parametrize(
         ("now", "status"), [(9, "announced"), (10, "open"), (19, "open"), (20, "closed"), (99, "closed")]
