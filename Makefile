@@ -8,7 +8,7 @@ PYTHON := $(VENV)/bin/python
 # Newer than the lock once everything that it names is installed.
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help venv java demo test test-faults check lint fmt lock bench bench-lock broker topics clean
+.PHONY: help venv java chromium demo test test-faults check lint fmt lock bench bench-lock broker topics clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,7 +16,7 @@ help: ## list the targets
 demo: venv java ## run the whole system on a made-up company (ARGS=--exit: stop it at the end)
 	@$(PYTHON) -m deploy.demo $(ARGS)
 
-test: lint java ## everything: format, lint, types, and all tests, those with a real Kafka too
+test: lint java chromium ## everything: format, lint, types, and all tests, those with a real Kafka too
 	$(PYTHON) -m pytest $(ARGS)
 
 test-faults: lint java ## the fault tests at full size: twenty kills and more each, three workers, three brokers (half an hour)
@@ -93,6 +93,19 @@ java:
 			DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends openjdk-17-jre-headless maven >/dev/null; \
 		else \
 			echo "make: Kafka needs Java 17 or newer and Maven: install them (Debian, Ubuntu: sudo apt-get install openjdk-17-jre-headless maven; macOS: brew install openjdk@17 maven)" >&2; \
+			exit 1; \
+		fi; \
+	fi
+
+# The portal's tests look at its pages in a real browser.
+chromium:
+	@if ! { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null; then \
+		if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+			echo "installing Chromium"; \
+			apt-get update -qq; \
+			DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; \
+		else \
+			echo "make: the portal's tests need Chromium: install it (Debian, Ubuntu: sudo apt-get install chromium)" >&2; \
 			exit 1; \
 		fi; \
 	fi

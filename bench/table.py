@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page to stdout; return 2 when a file can't be read."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.table",
-        description="Write docs/performance.md from the JSON lines of bench.correlate and bench.gateway.",
+        description="Write docs/performance.md from the JSON lines of the benchmarks.",
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="results.jsonl")
     asked = parser.parse_args(arguments)

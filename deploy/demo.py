@@ -25,7 +25,7 @@ from deploy.feeding import Feeder, NotTaken
 from deploy.lag import LagReader
 from deploy.outcome import Insights, differences
 from deploy.processes import LOGS, ServiceError
-from deploy.system import System, start_system
+from deploy.system import System, start_system, wait_until_quiet
 from shared.company.scenario import Scenario, demo_scenario
 from shared.contracts.ids import EmployeeId, EventId, PromptId
 from shared.contracts.outputs import PromptBody, PromptOpened
@@ -126,7 +126,7 @@ def _tell(
         for phase in scenario.phases:
             progress.console.print(f"[bold]{phase.name}[/]: {phase.told_as}")
             feeder.feed(phase.records, lambda count: progress.advance(fed, count))
-            if behind := lag.wait_until_quiet(within=QUIET_WITHIN_SECONDS):
+            if behind := wait_until_quiet(system, lag, within=QUIET_WITHIN_SECONDS):
                 late = ", ".join(f"{g} {n} of {t}" for g, topics in behind.items() for t, n in topics.items() if n)
                 raise DemoFailed(f"{phase.name!r} was not worked off in {QUIET_WITHIN_SECONDS} s; lag: {late}")
 
@@ -171,7 +171,7 @@ def _show(
     out.print(_one_gap(insights))
     pages = Table.grid(padding=(0, 2))
     for what, url in (
-        ("prompts as sponsors got them", system.receiver),
+        ("prompts as sponsors got them, with a way to answer", system.receiver),
         ("insights: overview", system.stack.url("insights", "/")),
         ("insights: API", system.stack.url("insights", "/openapi.json")),
         ("gateway: API", system.stack.url("gateway", "/openapi.json")),

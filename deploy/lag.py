@@ -23,6 +23,7 @@ from shared.streaming.topics import (
     PARTITIONS,
     PEOPLE_CHANGES,
     PROMPTS,
+    SPONSOR_CHOICES,
     feed_topic,
     parked_topic,
 )
@@ -31,7 +32,7 @@ READS: Final[Mapping[str, tuple[str, ...]]] = {
     **{feed: (feed_topic(feed), parked_topic(feed), IDENTITIES) for feed in FEEDS},
     "people": (feed_topic("people"), parked_topic("people"), IDENTITIES, PEOPLE_CHANGES),
     "correlator": (CAREER_EVENTS,),
-    "prompter": (PROMPTS,),
+    "prompter": (PROMPTS, SPONSOR_CHOICES),
     "insights": (CAREER_EVENTS, PROMPTS, GAPS, DELIVERIES),
 }
 """What each consumer group (named as its service) reads."""
@@ -68,10 +69,11 @@ class LagReader:
         return lags
 
     def wait_until_quiet(self, *, within: float) -> dict[str, dict[str, int]]:
-        """Return nothing when nothing is left to do anywhere, or the lags that are left after `within` seconds.
+        """Return nothing when no record is left to be dealt with, or the lags that are left after `within` seconds.
 
         It is quiet when no group lags behind the ends as they were at one moment, and the ends are the same later:
-        a group commits a record only after what it wrote because of it, so nothing can have been on its way.
+        a group commits a record only after what it wrote because of it, so nothing can have been on its way. The
+        prompter alone writes to `deliveries` later, by its own clock (`deploy.system.wait_until_quiet`).
         """
         deadline = time.monotonic() + within
         ends = self.ends()

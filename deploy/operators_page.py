@@ -23,6 +23,7 @@ from shared.service.settings import ServiceSettings, environment_name
 from shared.streaming.service import StreamSettings
 
 PAGE: Final = PROJECT / "docs" / "operators.md"
+_STREAMS: Final = "all but gateway and portal"
 STREAM_METRICS: Final = ("shared.streaming.metrics", "shared.engine.metrics")
 """The modules of the metrics that every service has which reads from Kafka."""
 
@@ -88,9 +89,7 @@ def names_of(metric: Exported) -> set[str]:
 def _settings() -> str:
     shared, stream = set(ServiceSettings.model_fields), set(StreamSettings.model_fields)
     rows = [("every service", ServiceSettings, field) for field in ServiceSettings.model_fields if field != "http_port"]
-    rows += [
-        ("all but the gateway", StreamSettings, field) for field in StreamSettings.model_fields if field not in shared
-    ]
+    rows += [(_STREAMS, StreamSettings, field) for field in StreamSettings.model_fields if field not in shared]
     for service in SERVICES:
         settings = settings_of(service)
         rows += [(service.name, settings, field) for field in settings.model_fields if field not in stream]
@@ -111,7 +110,7 @@ def _settings() -> str:
 
 
 def _metrics() -> str:
-    rows = [("all but the gateway", metric) for metric in stream_metrics()]
+    rows = [(_STREAMS, metric) for metric in stream_metrics()]
     rows += [(service.name, metric) for service in SERVICES for metric in metrics_of(service)]
     return _table(
         ("service", "metric", "type", "labels", "meaning"),

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 import uvicorn
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -53,14 +53,34 @@ class _Data(BaseModel):
     sponsor_id: str
     text: str
     prompt: _Shown | None = None
+    link: str | None = None
 
 
 class _Message(BaseModel):
     """What is read of a message; whatever else it has is kept and served too."""
 
-    type: Literal["prompt.opened", "prompt.updated", "prompt.withdrawn", "prompt.fulfilled"]
+    type: Literal["prompt.opened", "prompt.updated", "prompt.reminder", "prompt.withdrawn", "prompt.fulfilled"]
     timestamp: datetime
     data: _Data
+
+
+class _DigestData(BaseModel):
+    prompts: list[_Data]
+
+
+class _Digest(BaseModel):
+    """What is read of a message about several prompts."""
+
+    type: Literal["prompt.digest"]
+    timestamp: datetime
+    data: _DigestData
+
+    def messages(self) -> list[_Message]:
+        """Return it as if each prompt had come by itself."""
+        return [_Message(type="prompt.updated", timestamp=self.timestamp, data=data) for data in self.data.prompts]
+
+
+_message: TypeAdapter[_Message | _Digest] = TypeAdapter(_Message | _Digest)
 
 
 @dataclass
@@ -89,13 +109,17 @@ class Inbox:
     rejected: int = 0
     prompts: dict[str, _Prompt] = field(default_factory=dict)
 
-    def take(self, webhook_id: str, raw: Mapping[str, Any], message: _Message) -> None:
+    def take(self, webhook_id: str, raw: Mapping[str, Any], message: _Message | _Digest) -> None:
         """Keep a message that has not been received before, or count it as a repeat."""
         if webhook_id in self.accepted:
             self.repeated += 1
             self.accepted[webhook_id].repeats += 1
             return
         self.accepted[webhook_id] = _Kept(webhook_id, datetime.now(UTC), raw)
+        for one in message.messages() if isinstance(message, _Digest) else [message]:
+            self._show(one)
+
+    def _show(self, message: _Message) -> None:
         before = self.prompts.get(message.data.prompt_id)
         if before is not None and before.newest.data.version > message.data.version:
             return  # an older version, sent again by hand: what is newer stays up
@@ -121,7 +145,7 @@ def receiver_app(key: WebhookKey) -> Starlette:
             inbox.rejected += 1
             return JSONResponse({"error": f"signature: {exc}"}, status_code=401)
         try:
-            message = _Message.model_validate_json(body)
+            message = _message.validate_json(body)
         except ValidationError as exc:
             inbox.rejected += 1
             problems = exc.errors(include_url=False, include_input=False, include_context=False)
@@ -300,6 +324,11 @@ def _section(sponsor: str, name: str, prompts: list[_Prompt]) -> Iterator[str]:
         if state != "asked":
             yield f"<p>{html.escape(' '.join(prompt.newest.data.text.split()))}</p>"
         if prompt.shown is not None:
+            if state == "asked" and prompt.shown.data.link:
+                yield (
+                    f'<p><a class="answer" rel="noopener" href="{html.escape(prompt.shown.data.link)}">Answer'
+                    f"<span> for {html.escape(shown.protege.name) if shown else ''}</span></a></p>"
+                )
             yield f"<pre>{_with_links(html.escape(prompt.shown.data.text))}</pre>"
         yield "</details>"
     yield "</section>"
@@ -354,6 +383,9 @@ summary span { font-weight: 600; flex: 1 1 14rem; } time { font-size: .85rem; }
 .done .badge { color: var(--done); } .ended .badge { color: var(--ended); }
 details p { margin: 0; padding: 0 1rem .8rem; }
 details.done pre, details.ended pre { color: var(--soft); }
+.answer { display: inline-block; padding: .45rem 1.4rem; border-radius: .4rem; background: var(--link);
+  color: var(--card); font-weight: 600; text-decoration: none; }
+.answer span { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 pre { margin: 0; padding: .9rem 1rem 1.1rem; border-top: 1px solid var(--line); white-space: pre-wrap;
   overflow-wrap: anywhere; font: .875rem/1.5 ui-monospace, "DejaVu Sans Mono", monospace; }
 nav { display: flex; gap: 1.2rem; justify-content: center; margin-top: 2rem; }

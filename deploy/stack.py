@@ -33,7 +33,8 @@ SERVICES: tuple[Service, ...] = (
     Service("cycles", 8103, env={"CYCLES_CLOCK": "wall"}),
     Service("endorsements", 8104),
     Service("correlator", 8105),
-    Service("prompter", 8106, requires=("PROMPTER_WEBHOOK_URL", "PROMPTER_WEBHOOK_SECRET")),
+    Service("prompter", 8106),  # which channels it needs settings for is said by its policy's file
+    Service("portal", 8108, requires=("PORTAL_URL", "PORTAL_KEYS")),
     Service("insights", 8090),
     # Last to start and first to stop: nothing comes in that nobody is there to take.
     Service("gateway", 8080, requires=("GATEWAY_TOKENS",)),

@@ -8,6 +8,7 @@ import os
 import secrets
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,13 @@ import httpx
 
 from deploy.broker import LOCAL, PROJECT
 from deploy.feeding import source_of
+from deploy.lag import LagReader
 from deploy.processes import LOGS, ServiceError, Supervisor
 from deploy.spawn import LOOPBACK, signal_group, spawn, wait_until
+from deploy.stack import service
 from shared.company.scenario import Scenario
+from shared.portal_links import PortalAddress
+from shared.streaming.topics import PARTITIONS
 
 RECEIVER_PORT: Final = 8199
 
@@ -76,6 +81,8 @@ def start_system(
     )
     running.callback(receiver.wait)
     running.callback(signal_group, receiver.pid, signal.SIGTERM)
+    portal_port = (ports or {}).get("portal", service("portal").http_port)
+    portal = PortalAddress(f"http://{LOOPBACK}:{portal_port}/", secrets.token_hex(32))
     stack = Supervisor(
         env={
             "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
@@ -86,7 +93,19 @@ def start_system(
         service_env={
             "gateway": {"GATEWAY_TOKENS": ",".join(f"{source}={token}" for source, token in tokens.items())},
             "cycles": {"CYCLES_CLOCK": "feed"},
-            "prompter": {"PROMPTER_WEBHOOK_URL": receiver_url, "PROMPTER_WEBHOOK_SECRET": secret},
+            "prompter": {
+                "PROMPTER_POLICY_FILE": str(PROJECT / "deploy" / "policy-at-once.yaml"),
+                "PROMPTER_WEBHOOK_URL": receiver_url,
+                "PROMPTER_WEBHOOK_SECRET": secret,
+                "PROMPTER_PORTAL_URL": portal.url,
+                "PROMPTER_PORTAL_KEY": portal.key,
+            },
+            "portal": {
+                "PORTAL_URL": portal.url,
+                "PORTAL_KEYS": portal.key,
+                "PORTAL_CLOCK": "log",
+                "PORTAL_DATABASE": str(data_dir / "portal.db"),
+            },
             "insights": {"INSIGHTS_DATABASE_URL": f"sqlite:///{data_dir / 'insights.db'}"},
         },
         log_dir=log_dir,
@@ -96,6 +115,31 @@ def start_system(
     if not wait_until(lambda: _answers(receiver_url), within=20):
         raise ServiceError(f"the receiver of the prompts did not answer; see {log_dir / 'receiver.log'}")
     return System(stack, receiver_url.rstrip("/"), tokens, bootstrap_servers)
+
+
+def wait_until_quiet(system: System, lag: LagReader, *, within: float) -> dict[str, dict[str, int]]:
+    """Return nothing when nothing is left to do anywhere, or what is left after `within` seconds.
+
+    No record is left, then the prompter has nothing to send now, then what it recorded of that is dealt with too.
+    """
+    deadline = time.monotonic() + within
+    while not (behind := lag.wait_until_quiet(within=max(0.0, deadline - time.monotonic()))):
+        if _is_idle(system.stack):
+            return lag.wait_until_quiet(within=max(0.0, deadline - time.monotonic()))
+        if time.monotonic() > deadline:
+            return {"prompter": {"messages to be sent": 1}}
+        time.sleep(0.05)
+    return behind
+
+
+def _is_idle(stack: Supervisor) -> bool:
+    try:
+        text = httpx.get(stack.url("prompter", "/metrics"), trust_env=False).text
+    except httpx.TransportError:
+        return False
+    told = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    held, under_way = (float(told.get(f"prompter_{name}", "nan")) for name in ("partitions", "sponsors_under_way"))
+    return held == PARTITIONS and under_way == 0
 
 
 def _answers(receiver_url: str) -> bool:

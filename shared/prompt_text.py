@@ -7,7 +7,7 @@ mail, a chat or a terminal.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -21,15 +21,17 @@ from shared.contracts.outputs import (
     PromptWithdrawn,
     WithdrawnBecause,
 )
+from shared.plain_text import plain, sentence
 
 WIDTH: Final = 80
 
-_ABOUT: Final[dict[CycleKind, str]] = {
+ABOUT: Final[dict[CycleKind, str]] = {
     "promotion": "Promotions are being decided",
     "raise": "Pay rises are being decided",
     "role": "A role inside the company is being filled",
     "stretch": "A stretch assignment is being given out",
 }
+"""What is being decided, by the kind of its cycle."""
 _NO_MORE: Final[dict[WithdrawnBecause, str]] = {
     "cycle_closed": "the decision is closed",
     "cycle_cancelled": "the decision will not take place",
@@ -44,24 +46,24 @@ _NO_MORE: Final[dict[WithdrawnBecause, str]] = {
 def render(prompt: PromptOpened | PromptUpdated) -> str:
     """Return the prompt as its sponsor reads it: lines of at most 80 columns, save for links, which are kept whole."""
     body = prompt.body
-    name = _clean(body.protege.name)
+    name = plain(body.protege.name)
     again = "News: will" if prompt.type == "prompt.updated" else "Will"
-    unit = f", {_clean(body.protege.unit_id)}" if body.protege.unit_id else ""
-    looked_for = ", ".join(_clean(competency) for competency in body.opportunity.competencies)
+    unit = f", {plain(body.protege.unit_id)}" if body.protege.unit_id else ""
+    looked_for = ", ".join(plain(competency) for competency in body.opportunity.competencies)
     return "\n".join(
         (
             *_heading(f"{again} you speak for {name}?", "="),
             "",
-            *_field("To:", _clean(body.sponsor_name)),
+            *_field("To:", plain(body.sponsor_name)),
             *_field("About:", f"{name} (level {body.protege.level}{unit})"),
-            *_field("Opportunity:", _clean(body.opportunity.title)),
-            *_field("Closes:", _local(body.opportunity.closes_at, prompt.sponsor_timezone)),
+            *_field("Opportunity:", plain(body.opportunity.title)),
+            *_field("Closes:", local_time(body.opportunity.closes_at, prompt.sponsor_timezone)),
             *(_field("Looked for:", looked_for) if looked_for else ()),
             "",
-            *_wrapped(f"{_ABOUT[body.opportunity.kind]}, and {name} is among those it is about."),
+            *_wrapped(f"{ABOUT[body.opportunity.kind]}, and {name} is among those it is about."),
             "",
             *_heading("Why you are getting this", "-"),
-            *_wrapped(_sentence(_clean(body.why))),
+            *_wrapped(sentence(plain(body.why))),
             "",
             *_heading(f"What speaks for {name}", "-"),
             *_evidence(body.evidence, name),
@@ -73,6 +75,23 @@ def render(prompt: PromptOpened | PromptUpdated) -> str:
             ),
         )
     )
+
+
+def render_digest(prompts: Sequence[PromptOpened | PromptUpdated]) -> str:
+    """Return several prompts to one sponsor as one text: whom it is about and by when, then each prompt whole."""
+    first = prompts[0]
+    names = [plain(prompt.body.protege.name) for prompt in prompts]
+    lines = [
+        *_heading(f"Will you speak for {len(names)} people?", "="),
+        "",
+        *_field("To:", plain(first.body.sponsor_name)),
+        "",
+    ]
+    for number, (name, prompt) in enumerate(zip(names, prompts, strict=True), start=1):
+        closes = local_time(prompt.body.opportunity.closes_at, prompt.sponsor_timezone)
+        title = plain(prompt.body.opportunity.title)
+        lines += _wrapped(f"{name}: {title}. Closes {closes}.", f"{number}. ", "   ")
+    return "\n".join([*lines, *("\n\n" + render(prompt) for prompt in prompts)])
 
 
 def render_end(event: PromptWithdrawn | PromptFulfilled) -> str:
@@ -98,13 +117,13 @@ def _evidence(evidence: tuple[Evidence, ...], name: str) -> Iterator[str]:
         if number > 1:
             yield ""
         spoken = "Earlier endorsement: " if piece.kind == "endorsement" else ""
-        yield from _wrapped(f"{spoken}{_clean(piece.title)} ({_day(piece.occurred_on)})", f"{number}. ", "   ")
-        if outcome := _clean(piece.outcome):
-            yield from _wrapped(_sentence(outcome), "   ")
+        yield from _wrapped(f"{spoken}{plain(piece.title)} ({day_in_words(piece.occurred_on)})", f"{number}. ", "   ")
+        if outcome := plain(piece.outcome):
+            yield from _wrapped(sentence(outcome), "   ")
         if piece.reasons:
-            reasons = "; ".join(_clean(reason.text).rstrip(".") for reason in piece.reasons)
-            yield from _wrapped(f"Chosen because: {_sentence(reasons)}", "   ", "   ")
-        if link := _clean(piece.link):
+            reasons = "; ".join(plain(reason.text).rstrip(".") for reason in piece.reasons)
+            yield from _wrapped(f"Chosen because: {sentence(reasons)}", "   ", "   ")
+        if link := plain(piece.link):
             yield f"   {link}"
 
 
@@ -112,21 +131,19 @@ def _field(label: str, text: str) -> list[str]:
     return list(_wrapped(text, f"{label:<14}", " " * 14))
 
 
-def _local(at: datetime, timezone: str) -> str:
+def local_time(at: datetime, timezone: str) -> str:
+    """Return an instant in words, in that zone, or in UTC if nobody knows the zone."""
     try:
         zone, named = ZoneInfo(timezone), f"{timezone.replace('_', ' ')} time" if timezone != "UTC" else "UTC"
     except (ZoneInfoNotFoundError, ValueError, OSError):  # a source may name a zone that nobody knows
         zone, named = ZoneInfo("UTC"), "UTC"
     local = at.astimezone(zone)
-    return f"{local:%A}, {_day(local.date())}, {local:%H:%M} ({named})"
+    return f"{local:%A}, {day_in_words(local.date())}, {local:%H:%M} ({named})"
 
 
-def _day(day: date) -> str:
+def day_in_words(day: date) -> str:
+    """Return a day as `27 March 2026`."""
     return f"{day.day} {day:%B %Y}"
-
-
-def _sentence(text: str) -> str:
-    return text if not text or text[-1] in ".!?…" else f"{text}."
 
 
 def _wrapped(text: str, first: str = "", following: str | None = None) -> Iterator[str]:
@@ -167,12 +184,3 @@ def _columns(text: str) -> int:
         0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
         for character in text
     )
-
-
-_DIRECTION_MARKS: Final = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
-
-
-def _clean(text: str) -> str:
-    """Return `text` on one line, without what could take hold of a terminal or turn the reading direction."""
-    kept = (" " if character.isspace() else character for character in text if character not in _DIRECTION_MARKS)
-    return " ".join("".join(c for c in kept if unicodedata.category(c) != "Cc").split())

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import Any
 
+from services.prompter.letter import Item, Letter
 from shared.contracts.ids import CycleId, EmployeeId, EventId, PromptId, prompt_id, version_event_id
 from shared.contracts.outputs import (
     Evidence,
     Opportunity,
     PromptBody,
+    PromptEvent,
     PromptFulfilled,
     PromptOpened,
     PromptUpdated,
@@ -81,3 +83,16 @@ def withdrawn(version: int = 2, *, sponsor: str = "E1", employee: str = "E2", **
 
 def fulfilled(version: int = 2, *, sponsor: str = "E1", employee: str = "E2", **fields: Any) -> PromptFulfilled:
     return PromptFulfilled(**_event(sponsor, employee, version, {"endorsement_id": "N1"} | fields))
+
+
+def a_letter(
+    *events: PromptEvent,
+    reminder: bool = False,
+    email: str | None = None,
+    slack: str | None = None,
+    portal: str | None = None,
+) -> Letter:
+    """Return the letter of one event, or the digest of several; with links where there is a portal."""
+    items = tuple(Item(event, reminder, f"{portal}/p/{event.employee_id}" if portal else None) for event in events)
+    stop = f"{portal}/unsubscribe/{events[0].sponsor_id}" if portal else None
+    return Letter(events[0].id, events[0].sponsor_id, email, slack, stop, len(events) > 1, items)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -42,7 +42,7 @@ from services.correlator.state import (
 from services.correlator.suggestions import suggest
 from shared.contracts.base import Contract
 from shared.contracts.career import EmployeeEvent, write_contract
-from shared.contracts.ids import CycleId, EmployeeId, EventId, UnitId, gap_id, prompt_id, version_event_id
+from shared.contracts.ids import CycleId, EmployeeId, EventId, Ref, UnitId, gap_id, prompt_id, version_event_id
 from shared.contracts.outputs import (
     GapClosed,
     GapEvent,
@@ -61,6 +61,8 @@ from shared.contracts.outputs import (
 )
 
 Output = PromptEvent | GapEvent
+_REACHED_BY: Final = ("email:", "slack:")
+"""Schemes of refs by which channels know a sponsor; no other leaves the employee's log."""
 GapClosedBecause = Literal["sponsor_found", "cycle_closed", "cycle_cancelled", "out_of_scope", "employee_left"]
 
 
@@ -70,6 +72,7 @@ class Asked:
 
     body: PromptBody
     timezone: str
+    refs: tuple[Ref, ...]
     snoozed_until: datetime | None
 
 
@@ -189,7 +192,9 @@ def judge(
         return NotAsked("declined")
     snoozed_until = answer.snoozed[1] if answer.snoozed is not None and answer.snoozed[1] > now else None
     body = _body(employee, profile, cycle_id, definition, end, sponsor_id, now, policy)
-    return Asked(body, employee.people[sponsor_id].timezone, snoozed_until)
+    sponsor = employee.people[sponsor_id]
+    refs = tuple(Ref(ref) for ref in sponsor.refs if ref.startswith(_REACHED_BY))
+    return Asked(body, sponsor.timezone, refs, snoozed_until)
 
 
 def has_gap(
@@ -328,9 +333,11 @@ def _say_prompt(
         "because_of": said.because_of,
     }
     match verdict:
-        case Asked(body, timezone, snoozed_until):
+        case Asked(body, timezone, refs, snoozed_until):
             of = PromptUpdated if before is not None and before.status == "open" else PromptOpened
-            outputs.append(of(**common, sponsor_timezone=timezone, snoozed_until=snoozed_until, body=body))
+            outputs.append(
+                of(**common, sponsor_timezone=timezone, sponsor_refs=refs, snoozed_until=snoozed_until, body=body)
+            )
         case Spoken(endorsement_id):
             outputs.append(PromptFulfilled(**common, endorsement_id=endorsement_id))
         case NotAsked(reason):
@@ -340,7 +347,7 @@ def _say_prompt(
 def _content(verdict: Verdict) -> tuple[Literal["open", "fulfilled", "withdrawn"], bytes]:
     """Return the status and what tells one content from another; why something is not asked is told once."""
     match verdict:
-        case Asked(body, timezone, snoozed_until):
+        case Asked(body, timezone, _, snoozed_until):  # a new address is no news
             return "open", _digest(body, timezone, str(snoozed_until))
         case Spoken(endorsement_id):
             return "fulfilled", endorsement_id.encode()

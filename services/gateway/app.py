@@ -16,16 +16,17 @@ from services.gateway.handlers import Intake, feed_router
 from services.gateway.openapi import SCHEMAS
 from services.gateway.problems import FieldError, details_response
 from services.gateway.settings import GatewaySettings
-from services.gateway.sink import KafkaSink, Sink
+from services.gateway.sink import FeedSink, Sink, kafka_sink
 from services.gateway.tokens import Tokens
 from shared.service.health import Health, operations_routes
+from shared.streaming.sink import KafkaSink
 
 log = structlog.get_logger(__name__)
 
 
 def build(settings: GatewaySettings) -> GatewayService:
     """Return the service."""
-    sink = KafkaSink(
+    sink = kafka_sink(
         settings.kafka_bootstrap_servers,
         ack_seconds=settings.ack_timeout_seconds,
         max_records=settings.max_in_flight_records,
@@ -33,7 +34,7 @@ def build(settings: GatewaySettings) -> GatewayService:
     )
     health = Health()
     health.require("kafka", sink.objection)
-    return GatewayService(sink, http_app(settings, sink, health))
+    return GatewayService(sink, http_app(settings, FeedSink(sink), health))
 
 
 class GatewayService:

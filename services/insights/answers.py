@@ -7,7 +7,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.contracts.outputs import PromptBody, SuggestedSponsor
+from shared.contracts.outputs import Outcome, PromptBody, SuggestedSponsor
 
 CycleStatus = Literal["announced", "open", "closed", "cancelled"]
 PromptStatus = Literal["open", "withdrawn", "fulfilled"]
@@ -113,7 +113,7 @@ class Delivery(Answer):
     delivery_id: str
     version: int
     channel: str
-    outcome: Literal["delivered", "failed", "skipped"]
+    outcome: Outcome
     detail: str
     status_code: int | None
     attempts: int
@@ -255,6 +255,8 @@ class DeliveryTotals(Answer):
     delivered: int
     failed: int
     skipped: int
+    delayed: int = Field(description="those that had to wait, most of which were delivered later")
+    suppressed: int = Field(description="those that a sponsor's own choice held back")
 
 
 class CycleTotals(Answer):

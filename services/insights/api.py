@@ -16,13 +16,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.insights import answers
 from services.insights.answers import BadParameter, CycleStatus, GapStatus, Page, Problem, PromptStatus
-from services.insights.database import AWAY, trouble
 from services.insights.metrics import REQUEST_SECONDS
 from services.insights.overview import CONTENT_SECURITY_POLICY, GAPS_SHOWN, render
 from services.insights.paging import DEFAULT_LIMIT, LARGEST_LIMIT, BadCursor
 from services.insights.reading import NotKnown, Reader
 from services.insights.tables import MAX_ID_CHARACTERS
 from shared.contracts.base import Level
+from shared.database import AWAY, trouble
 from shared.service.health import Health, operations_routes
 
 PROBLEM_JSON = "application/problem+json"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from services.insights.api import make_api
-from services.insights.database import for_reading, open_database
 from services.insights.handlers import Projector
 from services.insights.offsets import LogPosition
 from services.insights.projection import TOPICS
 from services.insights.reading import Reader
 from services.insights.settings import InsightsSettings
+from shared.database import for_reading, open_database
 from shared.streaming.service import StreamService
 
 NAME = "insights"
@@ -18,7 +18,7 @@ class Insights(StreamService):
     """The service; a stop does not wait for a database or a Kafka that is away."""
 
     def __init__(self, settings: InsightsSettings) -> None:
-        engine = open_database(settings.database_url)
+        engine = open_database(settings.database_url, NAME)
         self._projector = Projector(engine, NAME)
         self._position = LogPosition(
             settings.kafka_bootstrap_servers, NAME, engine, every_seconds=settings.offsets_every_seconds

@@ -47,7 +47,7 @@ def apply_run(engine: Engine, run: Sequence[Projection]) -> Applied:
     """Write the run's rows and offsets; all of it or, when this raises, nothing.
 
     Raises:
-        sqlalchemy.exc.SQLAlchemyError: the database did not take it; see `services.insights.database.AWAY` for which
+        sqlalchemy.exc.SQLAlchemyError: the database did not take it; see `shared.database.AWAY` for which
             of these pass.
     """
     if not run:

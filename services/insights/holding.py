@@ -14,7 +14,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, and_, case, func, literal, or_, select, tuple_
 
-from services.insights.tables import UtcTime, cycles, endorsements, profiles, relationships
+from services.insights.tables import cycles, endorsements, profiles, relationships
+from shared.database import UtcTime
 
 _AT_LAST = datetime(9999, 12, 31, tzinfo=UTC)
 

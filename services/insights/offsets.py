@@ -18,10 +18,10 @@ from kafka.structs import OffsetAndMetadata
 from sqlalchemy import Engine
 
 from services.insights.applying import Partition, read_progress
-from services.insights.database import AWAY
 from services.insights.metrics import LAG
 from services.insights.patience import Patience
 from services.insights.projection import TOPICS
+from shared.database import AWAY
 from shared.streaming.topics import PARTITIONS
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from datetime import datetime
 from html import escape
 from urllib.parse import quote, urlencode
 
-from services.insights.answers import Cycle, Gap, Page, Share, Summary
+from services.insights.answers import Cycle, DeliveryTotals, Gap, Page, Share, Summary
 
 _NONE = "&ndash;"
 _NOTHING = '<span class="dim">0</span>'
@@ -95,9 +95,14 @@ def _cards(summary: Summary, covered: Share) -> str:
             _card("Prompts fulfilled", _n(prompts.fulfilled), f"{_n(prompts.withdrawn)} withdrawn"),
             _card("Gaps standing", _n(gaps.standing), f"{_n(gaps.opened)} opened, {_n(gaps.closed)} closed"),
             _card("Covered by a sponsor", share, f"{_n(covered.covered)} of {_n(covered.active)} active employees"),
-            _card("Deliveries made", _n(sent.delivered), f"{_n(sent.failed)} failed, {_n(sent.skipped)} skipped"),
+            _card("Deliveries made", _n(sent.delivered), _not_made(sent)),
         )
     )
+
+
+def _not_made(sent: DeliveryTotals) -> str:
+    counts = {"failed": sent.failed, "skipped": sent.skipped, "delayed": sent.delayed, "held back": sent.suppressed}
+    return ", ".join(f"{_n(count)} {what}" for what, count in counts.items() if count or what in ("failed", "skipped"))
 
 
 def _card(title: str, number: str, below: str) -> str:

@@ -6,64 +6,26 @@ in Python, so that the same statement wins everywhere and a page's cursor means 
 
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
     Date,
-    DateTime,
-    Dialect,
     Index,
     Integer,
     MetaData,
     String,
     Table,
     Text,
-    TypeDecorator,
 )
+
+from shared.database import Json, UtcTime
 
 MAX_ID_CHARACTERS: Final = 400
 """Longest id that is stored: ids are indexed, and PostgreSQL's index entries end at 2,704 bytes (the widest key here
 is one id and a short word, and a character may take four bytes)."""
-
-
-class UtcTime(TypeDecorator[datetime]):
-    """An aware time; SQLite has no zones, so there it lies as UTC in text, in a form that sorts as the times do."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return `value` as the database takes it."""
-        if value is None:
-            return None
-        value = value.astimezone(UTC)
-        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
-
-    def process_result_value(self, value: datetime | None, _: Dialect) -> datetime | None:
-        """Return the time, aware, in UTC."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-class Json(TypeDecorator[Any]):
-    """A document that is kept and shown whole, as text with its keys in order: the same document is the same text."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: Any, _: Dialect) -> str | None:
-        """Return the document as text."""
-        return None if value is None else json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-
-    def process_result_value(self, value: str | None, _: Dialect) -> Any:
-        """Return the document."""
-        return None if value is None else json.loads(value)
 
 
 def _id_type() -> String:

@@ -1,1 +1,1 @@
-"""Delivers prompts to the company's webhook, in order for each sponsor, and records what became of each."""
+"""Tells sponsors of prompts by the company's policy and channels, and records what became of each."""

@@ -1,6 +1,6 @@
-"""Builds the webhook message of a prompt event, as the receiver gets it.
+"""Builds the webhook message of a letter, as the receiver gets it.
 
-The same event always gives the same bytes, so that what is sent again is what was sent.
+The same letter always gives the same bytes, so that what is sent again is what was sent.
 """
 
 from __future__ import annotations
@@ -8,18 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from services.prompter.letter import Item, Letter
 from shared.contracts.base import Contract, EventTime
-from shared.contracts.ids import CycleId, EmployeeId, EventId, PromptId
+from shared.contracts.ids import CycleId, EmployeeId, PromptId
 from shared.contracts.outputs import (
     PromptBody,
-    PromptEvent,
     PromptFulfilled,
     PromptOpened,
     PromptUpdated,
     PromptWithdrawn,
     WithdrawnBecause,
 )
-from shared.prompt_text import render, render_end
+from shared.prompt_text import render, render_digest, render_end
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +27,10 @@ class Message:
     """A webhook message.
 
     Attributes:
-        id: the webhook-id: the prompt event's own, so the receiver knows a repeat by it.
+        id: the webhook-id, so the receiver knows a repeat by it: the prompt event's own, where it tells of one.
     """
 
-    id: EventId
+    id: str
     body: bytes
 
 
@@ -48,6 +48,8 @@ class ShownData(_Data):
 
     sponsor_timezone: str
     prompt: PromptBody
+    link: str | None
+    """The page on which the sponsor answers; for them alone. None where there is no portal."""
 
 
 class WithdrawnData(_Data):
@@ -65,22 +67,56 @@ class FulfilledData(_Data):
 class WebhookBody(Contract):
     """The body, in the form that Standard Webhooks recommend ("Payload structure")."""
 
-    type: Literal["prompt.opened", "prompt.updated", "prompt.withdrawn", "prompt.fulfilled"]
+    type: Literal["prompt.opened", "prompt.updated", "prompt.reminder", "prompt.withdrawn", "prompt.fulfilled"]
     timestamp: EventTime
     data: ShownData | WithdrawnData | FulfilledData
 
 
-def message(event: PromptEvent) -> Message:
-    """Return the message that tells the receiver of `event`."""
-    body = WebhookBody(type=event.type, timestamp=event.at, data=_data(event))
-    return Message(event.id, body.model_dump_json().encode())
+class DigestData(Contract):
+    """`data` of several prompts to show, in this order, each in place of any earlier version of it."""
+
+    sponsor_id: EmployeeId
+    text: str
+    prompts: tuple[ShownData, ...]
 
 
-def _data(event: PromptEvent) -> ShownData | WithdrawnData | FulfilledData:
+class DigestBody(Contract):
+    """The body of a digest."""
+
+    type: Literal["prompt.digest"] = "prompt.digest"
+    timestamp: EventTime
+    data: DigestData
+
+
+def message(letter: Letter) -> Message:
+    """Return the message that tells the receiver what the letter says."""
+    if letter.is_digest:
+        newest = max(item.event.at for item in letter.items)
+        digest = DigestBody(timestamp=newest, data=_digest(letter))
+        return Message(letter.id, digest.model_dump_json().encode())
+    (item,) = letter.items
+    kind = "prompt.reminder" if item.reminder else item.event.type
+    body = WebhookBody(type=kind, timestamp=item.event.at, data=_data(item))
+    return Message(letter.id, body.model_dump_json().encode())
+
+
+def _digest(letter: Letter) -> DigestData:
+    shown = tuple(data for item in letter.items if isinstance(data := _data(item), ShownData))
+    return DigestData(sponsor_id=letter.sponsor_id, text=render_digest(letter.asks), prompts=shown)
+
+
+def _data(item: Item) -> ShownData | WithdrawnData | FulfilledData:
+    event = item.event
     about = {name: getattr(event, name) for name in ("prompt_id", "version", "sponsor_id", "employee_id", "cycle_id")}
     match event:
         case PromptOpened() | PromptUpdated():
-            return ShownData(**about, text=render(event), sponsor_timezone=event.sponsor_timezone, prompt=event.body)
+            return ShownData(
+                **about,
+                text=render(event),
+                sponsor_timezone=event.sponsor_timezone,
+                prompt=event.body,
+                link=item.link,
+            )
         case PromptWithdrawn():
             return WithdrawnData(**about, text=render_end(event), reason=event.reason)
         case PromptFulfilled():

@@ -1,4 +1,4 @@
-"""Decides what an answer of the webhook means: taken, refused for good, or to be tried again, and then when.
+"""Decides what an answer of a receiver means: taken, refused for good, or to be tried again, and then when.
 
 Pure: statuses, headers and errors in, verdicts and seconds out.
 """
@@ -17,16 +17,16 @@ RETRY_AFTER_CAP_SECONDS: Final = 60.0
 """The longest wait that a receiver can ask for; past it, we come back unasked."""
 
 _FIRST_WAIT_SECONDS: Final = 1.0
-_LONGEST_WAIT_SECONDS: Final = 15.0
+_LONGEST_WAIT_SECONDS: Final = 300.0
 
 _TRY_AGAIN: Final = frozenset(
     {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS, *range(500, 600)}
 )
-_WHAT_TO_DO: Final = {
-    HTTPStatus.UNAUTHORIZED: "does it have the key of PROMPTER_WEBHOOK_SECRET, and do both clocks agree?",
-    HTTPStatus.FORBIDDEN: "does it have the key of PROMPTER_WEBHOOK_SECRET?",
-    HTTPStatus.NOT_FOUND: "is PROMPTER_WEBHOOK_URL right?",
-    HTTPStatus.GONE: "it wants no more messages at this address: set PROMPTER_WEBHOOK_URL to one that does, "
+_WHAT_TO_DO: Final[dict[int, str]] = {
+    HTTPStatus.UNAUTHORIZED: "does it have the key of {key}, and do both clocks agree?",
+    HTTPStatus.FORBIDDEN: "does it have the key of {key}?",
+    HTTPStatus.NOT_FOUND: "is {url} right?",
+    HTTPStatus.GONE: "it wants no more messages at this address: set {url} to one that does, "
     "then replay the dead letters",
 }
 
@@ -57,7 +57,16 @@ class Verdict:
         return self.result in ("busy", "unreachable")
 
 
-def judge_answer(status: int, retry_after: str | None, location: str | None, said: str, now: datetime) -> Verdict:
+def judge_answer(
+    status: int,
+    retry_after: str | None,
+    location: str | None,
+    said: str,
+    now: datetime,
+    *,
+    url_setting: str,
+    key_setting: str,
+) -> Verdict:
     """Return what an answer means.
 
     Args:
@@ -66,6 +75,8 @@ def judge_answer(status: int, retry_after: str | None, location: str | None, sai
         location: the header of that name, as sent.
         said: the beginning of the body.
         now: for a Retry-After that is a date.
+        url_setting: the setting that holds the address, for advice.
+        key_setting: the setting that holds the key or token, the same.
     """
     if 200 <= status < 300:
         return Verdict("delivered", status=status)
@@ -76,9 +87,10 @@ def judge_answer(status: int, retry_after: str | None, location: str | None, sai
         return Verdict("busy", f"{answered}{asked}{_quoted(said)}", status, wait, may_have_arrived=status >= 500)
     if 300 <= status < 400:
         where = f" to {location[:200]!r}" if location else ""
-        advice = "redirects are not followed; set PROMPTER_WEBHOOK_URL to the address that it leads to"
+        advice = f"redirects are not followed; set {url_setting} to the address that it leads to"
         return Verdict("refused", f"{answered}{where}: {advice}", status)
-    advised = f": {_WHAT_TO_DO[HTTPStatus(status)]}" if status in _WHAT_TO_DO else ""
+    advice = _WHAT_TO_DO.get(status, "").format(url=url_setting, key=key_setting)
+    advised = f": {advice}" if advice else ""
     return Verdict("refused", f"{answered}{advised}{_quoted(said)}", status)
 
 

@@ -9,7 +9,7 @@ from pydantic import Field, TypeAdapter
 
 from shared.contracts.base import Contract, EventTime, Level, Name, Text
 from shared.contracts.career import CycleKind
-from shared.contracts.ids import CycleId, EmployeeId, EventId, GapId, PromptId, UnitId
+from shared.contracts.ids import CycleId, EmployeeId, EventId, GapId, PromptId, Ref, UnitId
 
 ReasonCode = Literal["competency", "impact", "recent", "seen_by_you", "not_yet_seen", "variety", "spoken_for"]
 WithdrawnBecause = Literal[
@@ -20,6 +20,24 @@ WithdrawnBecause = Literal[
     "sponsor_left",
     "employee_left",
     "declined",
+]
+
+ChannelName = Literal["webhook", "email", "slack", "teams"]
+Outcome = Literal["delivered", "failed", "skipped", "delayed", "suppressed"]
+NotSentBecause = Literal[
+    "superseded",
+    "ended_unseen",
+    "snoozed",
+    "not_taken_down",
+    "stopped",
+    "not_mine",
+    "quiet_hours",
+    "day_off",
+    "holiday",
+    "leave",
+    "gathering",
+    "weekly_limit",
+    "told_already",
 ]
 
 
@@ -87,6 +105,7 @@ class PromptOpened(_PromptEvent):
 
     type: Literal["prompt.opened"] = "prompt.opened"
     sponsor_timezone: str = "UTC"
+    sponsor_refs: tuple[Ref, ...] = Field((), description="by what channels know the sponsor: email:…, slack:…")
     snoozed_until: EventTime | None = None
     body: PromptBody
 
@@ -96,6 +115,7 @@ class PromptUpdated(_PromptEvent):
 
     type: Literal["prompt.updated"] = "prompt.updated"
     sponsor_timezone: str = "UTC"
+    sponsor_refs: tuple[Ref, ...] = Field((), description="by what channels know the sponsor: email:…, slack:…")
     snoozed_until: EventTime | None = None
     body: PromptBody
 
@@ -161,16 +181,21 @@ GapEvent = GapOpened | GapUpdated | GapClosed
 
 
 class DeliveryRecorded(Contract):
-    """What became of sending one version of a prompt."""
+    """What became of telling a sponsor of one version of a prompt, or of reminding them of it."""
 
     type: Literal["delivery.recorded"] = "delivery.recorded"
-    id: EventId = Field(description="the id of the prompt event that was to be delivered; sent as webhook-id")
+    id: EventId = Field(description="the id of the prompt event that was to be delivered; a reminder has its own")
     prompt_id: PromptId
     version: int = Field(ge=1)
     sponsor_id: EmployeeId
-    channel: Literal["webhook"]
-    outcome: Literal["delivered", "failed", "skipped"]
-    detail: Text = Field("", description="why it failed or was skipped")
+    channel: ChannelName
+    outcome: Outcome
+    reason: NotSentBecause | None = Field(None, description="why it was not sent, where the policy decided so")
+    detail: Text = Field("", description="why it failed, or was not sent, in words")
+    until: EventTime | None = Field(None, description="of a delayed one: when it is looked at again")
+    message_id: EventId | None = Field(
+        None, description="the idempotency key of the message: the id again, but in a digest, which tells of several"
+    )
     status_code: int | None = None
     attempts: int = Field(ge=0)
     at: EventTime = Field(description="wall clock of the prompter when the outcome was known")

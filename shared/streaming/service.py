@@ -144,6 +144,8 @@ class StreamService:
         self._parts: list[Part] = []
         self._forget: list[Callable[[], None]] = []
         self._timers: list[tuple[float, Callable[[], Awaitable[Sequence[Output]]]]] = []
+        self._works: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self._leaving: list[Callable[[], Awaitable[None]]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._busy = asyncio.Lock()
         self._done: list[tuple[Any, Any]] = []
@@ -204,7 +206,38 @@ class StreamService:
         """While running, write what `make` returns, each `seconds`."""
         self._timers.append((seconds, make))
 
+    def beside(
+        self, work: Callable[[], Coroutine[Any, Any, None]], before_moved: Callable[[], Awaitable[None]]
+    ) -> None:
+        """While running, let `work` run too; what it raises makes the service fail.
+
+        Args:
+            work: goes on until it is cancelled.
+            before_moved: awaited before partitions go; what `work` has in hand of them has to end by then.
+        """
+        self._works.append(work)
+        self._leaving.append(before_moved)
+
     # -- running ----------------------------------------------------------------------------------
+
+    def recovered(self, topic: str) -> frozenset[int]:
+        """Return the partitions of `topic` that are read here with their state whole; none while that is open."""
+        tables: Any = self.app.tables
+        is_open = self.app.rebalancing or tables.recovery.in_recovery or not self.app.flow_control.is_active()
+        if self._stopping or is_open:
+            return frozenset()
+        return frozenset(tp.partition for tp in self._assignment() if tp.topic == topic)
+
+    async def change(self, make: Callable[[], Sequence[Output]]) -> None:
+        """Make outputs and state changes that no record asks for, in the same order of safety as a run's.
+
+        Args:
+            make: is called while no run is in hand, and changes state; the outputs that it returns go first.
+        """
+        async with self._busy:
+            if self._failure is not None:  # what the failed run has changed must not become durable without its outputs
+                raise self._failure
+            await self.keep(make())
 
     def holds(self, topic: str, partition: int) -> bool:
         """Tell whether this process is the one that reads this partition now."""
@@ -220,6 +253,7 @@ class StreamService:
         await self.app.start()
         for seconds, make in self._timers:
             self._tasks.append(asyncio.create_task(self._tick(seconds, make)))
+        self._tasks.extend(asyncio.create_task(work()) for work in self._works)
         self._tasks.append(asyncio.create_task(self._measure_lag()))
         self._tasks.append(asyncio.create_task(self._checkpoint_in_time()))
 
@@ -426,6 +460,8 @@ class StreamService:
 
     async def _when_revoked(self, *_: Any, **__: Any) -> None:
         # The group waits for us here, so the run in hand can end and commit before its partitions go elsewhere.
+        for before_moved in self._leaving:
+            await before_moved()
         async with self._busy:
             await self._finish()
             self._done.clear()  # of a failed service; it comes again, here or elsewhere

@@ -34,6 +34,7 @@ PROMPTS: Final = "prompts"
 GAPS: Final = "gaps"
 DELIVERIES: Final = "deliveries"
 SPONSOR_CHOICES: Final = "sponsor-choices"
+PORTAL_AUDIT: Final = "portal-audit"
 
 LARGEST_RECORD: Final = 4 * 1024 * 1024
 """Bytes of the largest record that a service writes. A source may write as much as a broker takes unasked, which is
@@ -95,6 +96,8 @@ ALL_TOPICS: Final[tuple[TopicSpec, ...]] = (
     *(TopicSpec(parked_topic(feed), config=_KEEP_WHATEVER_THE_SIZE) for feed in FEEDS),
     *(TopicSpec(dead_topic(name), partitions=1, config=_KEEP_WHATEVER_THE_SIZE) for name in _READ_TOPICS),
     TopicSpec(IDENTITIES, config=_COMPACTED),
+    # Written by the portal and read by nobody here: for whoever has to know who saw what.
+    TopicSpec(PORTAL_AUDIT, config=_KEEP_FOREVER),
 )
 
 

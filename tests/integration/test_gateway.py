@@ -26,7 +26,7 @@ from kafka.future import Future
 from deploy.broker import Broker
 from deploy.spawn import LOOPBACK, free_ports, log_tail, spawn, wait_until
 from services.gateway.problems import Unavailable
-from services.gateway.sink import KafkaSink
+from services.gateway.sink import FeedSink, kafka_sink
 from shared.contracts.base import utc
 from shared.contracts.cloudevents import read_feed_event
 from shared.streaming.records import Output
@@ -300,7 +300,7 @@ async def test_a_producer_that_failed_for_good_is_replaced(
     kafka: Any, monkeypatch: pytest.MonkeyPatch, send: Any
 ) -> None:
     create_topics(kafka.bootstrap_servers)
-    sink = KafkaSink(kafka.bootstrap_servers, ack_seconds=1, max_records=1, max_bytes=10_000)
+    sink = kafka_sink(kafka.bootstrap_servers, ack_seconds=1, max_records=1, max_bytes=10_000)
     record = Output("feeds.cycles", b"hris:E1", an_event())
     await sink.start()
     try:
@@ -308,9 +308,9 @@ async def test_a_producer_that_failed_for_good_is_replaced(
         failed = sink._producer
         monkeypatch.setattr(failed, "send", send)
         with pytest.raises(Unavailable):
-            await (await sink.send([record]))
+            await (await FeedSink(sink).send([record]))
         assert await asyncio.to_thread(wait_until, lambda: sink._producer not in (failed, None), within=20)
-        await (await sink.send([record]))
+        await (await FeedSink(sink).send([record]))
         assert sink.objection() is None
     finally:
         await sink.stop()

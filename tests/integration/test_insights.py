@@ -25,12 +25,12 @@ from sqlalchemy import Engine
 from deploy.broker import PROJECT
 from deploy.spawn import LOOPBACK, free_ports, spawn, wait_until
 from services.insights.applying import Projection, apply_run, create_schema
-from services.insights.database import for_reading, open_database
 from services.insights.projection import TOPICS, project
 from services.insights.reading import Reader
 from shared.contracts.base import Contract
 from shared.contracts.career import AchievementRecorded, ClockTicked, CycleOpened, write_contract
 from shared.contracts.outputs import GapOpened, PromptFulfilled, PromptOpened, PromptUpdated
+from shared.database import for_reading, open_database
 from shared.streaming.topics import CAREER_EVENTS, GAPS, PARTITIONS, create_topics, dead_topic
 from tests.unit.test_insights import (
     ReadModelSuite,
@@ -157,7 +157,7 @@ class TestReadModelOnPostgres(ReadModelSuite):
 
     @pytest.fixture
     def engine(self, postgres: Postgres) -> Iterator[Engine]:
-        opened = open_database(postgres.new_database())
+        opened = open_database(postgres.new_database(), "insights")
         create_schema(opened)
         yield opened
         opened.dispose()
@@ -310,7 +310,7 @@ def ends_of(bootstrap_servers: str) -> dict[tuple[str, int], int]:
 
 
 def tables_of(database_url: str) -> Tables:
-    engine = open_database(database_url)
+    engine = open_database(database_url, "insights")
     try:
         return dump(engine)
     finally:
@@ -473,7 +473,7 @@ def test_a_database_of_another_log_is_refused_with_what_to_do(
     kafka: Any, insights: Callable[[str], Insights], tmp_path: Path
 ) -> None:
     url = f"sqlite:///{tmp_path / 'other.db'}"
-    engine = open_database(url)
+    engine = open_database(url, "insights")
     create_schema(engine)
     far_ahead = recorded(joined("E1"), offset=10**9)
     apply_run(engine, [Projection(far_ahead.topic, far_ahead.partition, far_ahead.offset, project(far_ahead))])

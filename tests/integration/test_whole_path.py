@@ -17,7 +17,7 @@ from deploy.lag import LagReader
 from deploy.outcome import Insights, differences
 from deploy.spawn import free_ports
 from deploy.stack import SERVICES
-from deploy.system import System, start_system
+from deploy.system import System, start_system, wait_until_quiet
 from shared.company.scenario import Scenario, demo_scenario
 from shared.streaming.topics import create_topics
 
@@ -62,7 +62,7 @@ def test_the_autumn_ends_in_the_prompts_and_gaps_that_it_calls_for(tmp_path: Pat
         feeder, lag, insights = a_feeder(running, system)
         for phase in scenario.phases:
             feeder.feed(phase.records, lambda _: None)
-            assert lag.wait_until_quiet(within=60) == {}
+            assert wait_until_quiet(system, lag, within=60) == {}
         assert differences(insights, scenario) == []
 
         # each standing prompt has been delivered in its present version, once, and nothing was sent that nobody asked
@@ -77,7 +77,7 @@ def test_the_autumn_ends_in_the_prompts_and_gaps_that_it_calls_for(tmp_path: Pat
 
         # told once more, all of it changes nothing
         feeder.feed(scenario.records(), lambda _: None)
-        assert lag.wait_until_quiet(within=60) == {}
+        assert wait_until_quiet(system, lag, within=60) == {}
         assert differences(insights, scenario) == []
         after = insights.get("/v1/summary")
         assert [after[of] for of in ("prompts", "gaps", "deliveries")] == [
@@ -105,7 +105,7 @@ def test_services_killed_at_random_moments_lose_nothing_and_say_nothing_twice(tm
                 kills += 1
                 system.stack.restart(name)
             feeding.join()
-            assert lag.wait_until_quiet(within=120) == {}
+            assert wait_until_quiet(system, lag, within=120) == {}
         assert kills == 8
         assert differences(insights, scenario) == []
         # a kill between an answer and its note costs one repeat, under the same webhook-id, which the receiver drops

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from services.insights.applying import Projection, apply_run, create_schema
-from services.insights.database import open_database
 from services.insights.projection import project
 from shared.contracts.base import Contract
 from shared.contracts.career import (
@@ -41,6 +40,7 @@ from shared.contracts.outputs import (
     PromptUpdated,
     PromptWithdrawn,
 )
+from shared.database import open_database
 from shared.streaming.records import Record
 from tests.unit.test_insights import (
     a_body,
@@ -126,7 +126,7 @@ of_a_gap = st.builds(lambda n, who: _of_a_gap(n, who, _GAP_KINDS[(n - 1) % 3]), 
 of_a_delivery = st.builds(
     lambda n, outcome, on: delivered(n, outcome=outcome, at=on, attempts=on + 1),
     versions,
-    st.sampled_from(["delivered", "failed", "skipped"]),
+    st.sampled_from(["delivered", "failed", "skipped", "delayed", "suppressed"]),
     days,
 )
 events = st.lists(st.one_of(of_an_employee, of_everybody, of_a_prompt, of_a_gap, of_a_delivery), max_size=25)
@@ -155,7 +155,7 @@ def _empty_schema() -> bytes:
     # Making twenty tables takes longer than an example.
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "insights.db"
-        engine = open_database(f"sqlite:///{file}")
+        engine = open_database(f"sqlite:///{file}", "insights")
         create_schema(engine)
         engine.dispose()
         return file.read_bytes()
@@ -166,7 +166,7 @@ def an_empty_database() -> Iterator[Engine]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "insights.db"
         file.write_bytes(_empty_schema())
-        engine = open_database(f"sqlite:///{file}")
+        engine = open_database(f"sqlite:///{file}", "insights")
         try:
             yield engine
         finally:

@@ -1,146 +1,221 @@
-"""In whatever order, however often and in whatever runs versions of prompts arrive, no sponsor is asked twice."""
+"""Whatever happens to a sponsor: never too often, never at night, never after a stop, and nothing in silence."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.prompter.what_is_sent import Deliver, PromptRecord, Repeat, Skip, after, plan_run
-from shared.contracts.ids import EventId, PromptId
+from services.prompter.policy import Policy, Reminders
+from services.prompter.rules import WEEK, Result, is_stopped, policy_for
+from services.prompter.working_time import closed_at
+from shared.contracts.choices import SponsorChoice
+from shared.contracts.ids import EmployeeId, prompt_id, version_event_id
 from shared.contracts.outputs import PromptEvent, PromptOpened, PromptUpdated
-from tests.prompt_events import NOW, fulfilled, opened, updated, withdrawn
+from tests.prompt_events import CYCLE, NOW, fulfilled, opened, updated, withdrawn
+from tests.prompter_world import (
+    Message,
+    World,
+    a_digest,
+    a_policy,
+    at_night,
+    not_mine,
+    prefers,
+    resumed,
+    stopped,
+)
+
+EMPLOYEES = ("E2", "E3", "E4")
+
+policies = st.builds(
+    a_policy,
+    quiet_hours=st.sampled_from([None, at_night()]),
+    working_days=st.sampled_from([(1, 2, 3, 4, 5, 6, 7), (1, 2, 3, 4, 5), (3,)]),
+    messages_per_week=st.sampled_from([None, 1, 2, 3]),
+    digest=st.sampled_from([None, a_digest(), a_digest(at_least=3, gather_minutes=30)]),
+    news=st.sampled_from(["at_once", "with_reminder"]),
+    reminders=st.sampled_from([None, Reminders(days_before_close=(14, 7, 2), urgent_days=8)]),
+)
+results = st.sampled_from(
+    [Result("delivered", "webhook")] * 4
+    + [
+        Result("delivered", "email"),
+        Result("failed", "webhook"),
+        Result("failed", "webhook", may_have_arrived=True),
+        None,
+    ]
+)
+preferences = st.fixed_dictionaries(
+    {},
+    optional={
+        "timezone": st.sampled_from(["Asia/Kolkata", "America/New_York", "Pacific/Apia"]),
+        "working_days": st.sampled_from([(1, 2), (6, 7), (1, 2, 3, 4, 5, 6, 7)]),
+        "prompts_per_week": st.integers(1, 3),
+    },
+)
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> list[PromptEvent]:
-    """One prompt's versions, from the first on, as a correlator could decide them."""
-    employee = draw(st.sampled_from(["E2", "E3"]))
-    kinds = draw(st.lists(st.sampled_from(["shown", "snoozed", "withdrawn", "fulfilled"]), min_size=1, max_size=6))
-    events: list[PromptEvent] = []
-    for version, kind in enumerate(kinds, start=1):
-        if kind == "shown":
-            events.append((opened if version == 1 else updated)(version, employee=employee))
-        elif kind == "snoozed":
-            events.append(updated(version, employee=employee, snoozed_until=NOW + timedelta(days=1)))
-        else:
-            events.append((withdrawn if kind == "withdrawn" else fulfilled)(version, employee=employee))
-    return events
+def stories(draw: st.DrawFn) -> list[tuple[float, list[PromptEvent | SponsorChoice]]]:
+    """What happens, and how many hours after the last: versions of prompts in order, choices, repetitions."""
+    versions = dict.fromkeys(EMPLOYEES, 0)
+    story: list[tuple[float, list[PromptEvent | SponsorChoice]]] = []
+    hours = 0.0
+    for _ in range(draw(st.integers(1, 10))):
+        pause = draw(st.sampled_from([0.0, 0.1, 3.0, 11.0, 40.0, 100.0]))
+        hours += pause
+        together: list[PromptEvent | SponsorChoice] = []
+        for kind in draw(st.lists(st.sampled_from(KINDS), min_size=1, max_size=3)):
+            employee = draw(st.sampled_from(EMPLOYEES))
+            at = NOW + timedelta(hours=hours, seconds=10 * len(story) + len(together))
+            match kind:
+                case "stop":
+                    together.append(stopped(at))
+                case "resume":
+                    together.append(resumed(at))
+                case "not mine":
+                    together.append(not_mine(employee, at))
+                case "prefer":
+                    together.append(prefers(at, **draw(preferences)))
+                case _:
+                    versions[employee] += 1
+                    together.append(_event(kind, versions[employee], employee))
+        story.append((pause, together))
+    return story
 
 
-@st.composite
-def arrivals(draw: st.DrawFn) -> list[list[PromptEvent]]:
-    """Runs of records: a history in any order, parts of it repeated, cut anywhere."""
-    history = draw(histories())
-    repeated = history + draw(st.lists(st.sampled_from(history), max_size=6))
-    return draw(runs_of(draw(st.permutations(repeated))))
+KINDS = ("ask", "ask", "ask", "ask", "ask", "snooze", "withdraw", "fulfil", "stop", "resume", "not mine", "prefer")
 
 
-@st.composite
-def runs_of(draw: st.DrawFn, events: list[PromptEvent]) -> list[list[PromptEvent]]:
-    cuts = sorted(draw(st.sets(st.integers(1, max(1, len(events) - 1)), max_size=5)))
-    return [events[a:b] for a, b in zip([0, *cuts], [*cuts, len(events)], strict=True) if a < b]
+def _event(kind: str, version: int, employee: str) -> PromptEvent:
+    if kind == "withdraw":
+        return withdrawn(version, employee=employee)
+    if kind == "fulfil":
+        return fulfilled(version, employee=employee)
+    fields: dict[str, Any] = {"snoozed_until": NOW + timedelta(days=1)} if kind == "snooze" else {}
+    return (opened if version == 1 else updated)(version, employee=employee, **fields)
 
 
-class Receiver:
-    """What a receiver saw and what was recorded, of a prompter whose deliveries all arrive, save those that `fails`."""
+@dataclass
+class Watched(World):
+    """A world that looks at each message the moment it is sent."""
 
-    def __init__(self, fails: Mapping[int, bool] | None = None) -> None:
-        self.known: dict[PromptId, PromptRecord] = {}
-        self.seen: list[PromptEvent] = []
-        self.recorded: list[tuple[EventId, str]] = []
-        self._fails = dict(fails or {})
+    arrived: list[datetime] = field(default_factory=list)
 
-    def handle(self, run: list[PromptEvent]) -> None:
-        for event, decision in zip(run, plan_run(self.known, run), strict=True):
-            match decision:
-                case Deliver():
-                    failed = self._fails.pop(event.version, False)
-                    if not failed:
-                        self.seen.append(event)
-                    outcome = "failed" if failed else "delivered"
-                case Skip():
-                    outcome = "skipped"
-                case Repeat():
-                    continue
-            self.recorded.append((event.id, outcome))
-            self.known[event.prompt_id] = after(self.known.get(event.prompt_id), event, outcome)  # type: ignore[arg-type]
-
-    @property
-    def versions(self) -> list[int]:
-        return [event.version for event in self.seen]
+    def check(self, message: Message) -> None:
+        policy = policy_for(self.sponsor, self.policy)
+        assert not is_stopped(self.sponsor), "a message after a stop"
+        if message.outgoing.kind == "end":
+            return
+        assert closed_at(message.at, policy) is None, "a message at a time at which there is to be none"
+        lately = [at for at in self.arrived if at > message.at - WEEK]
+        most = policy.messages_per_week
+        assert most is None or len(lately) < most, "more than the week allows"
+        prompts = [self.sponsor.prompts[part.prompt_id] for part in message.outgoing.parts]
+        assert not {held.employee_id for held in prompts} & set(self.sponsor.choices.not_mine)
+        assert all(held.asks and held.snoozed_until is None for held in prompts)
 
 
-@given(arrivals())
-def test_no_version_is_delivered_twice_and_none_after_a_newer_one(runs: list[list[PromptEvent]]) -> None:
-    receiver = Receiver()
-    for run in runs:
-        receiver.handle(run)
-    assert receiver.versions == sorted(set(receiver.versions))
+def told(
+    policy: Policy, story: list[tuple[float, list[PromptEvent | SponsorChoice]]], outcomes: Iterator[Any]
+) -> Watched:
+    def sends(message: Message) -> Result | None:
+        world.check(message)
+        result: Result | None = next(outcomes, Result("delivered", "webhook"))
+        counts = result is not None and (result.outcome == "delivered" or result.may_have_arrived)
+        if counts and message.outgoing.kind != "end":
+            world.arrived.append(message.at)
+        return result
+
+    world = Watched(policy, now=NOW, sends=sends)
+    for pause, together in story:
+        world.waits(hours=pause).hears(*together)
+    return world.waits(days=60)
 
 
-@given(arrivals())
-def test_the_newest_version_is_delivered_if_it_asks_and_is_not_snoozed(runs: list[list[PromptEvent]]) -> None:
-    receiver = Receiver()
-    for run in runs:
-        receiver.handle(run)
-    newest = max((event for run in runs for event in run), key=lambda event: event.version)
-    if isinstance(newest, PromptOpened | PromptUpdated) and newest.snoozed_until is None:
-        assert receiver.seen[-1] == newest
-
-
-@given(arrivals())
-def test_an_end_reaches_only_those_who_were_asked(runs: list[list[PromptEvent]]) -> None:
-    receiver = Receiver()
-    for run in runs:
-        receiver.handle(run)
-    up = False
-    for event in receiver.seen:
-        asks = isinstance(event, PromptOpened | PromptUpdated)
-        assert asks or up
-        up = asks
-
-
-@given(arrivals())
-def test_no_prompt_stays_up_whose_newest_version_is_an_end(runs: list[list[PromptEvent]]) -> None:
-    receiver = Receiver()
-    for run in runs:
-        receiver.handle(run)
-    newest = max((event for run in runs for event in run), key=lambda event: event.version)
-    if receiver.seen and not isinstance(newest, PromptOpened | PromptUpdated):
-        assert not isinstance(receiver.seen[-1], PromptOpened | PromptUpdated)
-
-
-@given(arrivals())
-def test_everything_delivered_again_changes_nothing(runs: list[list[PromptEvent]]) -> None:
-    receiver = Receiver()
-    for run in runs:
-        receiver.handle(run)
-    before = (list(receiver.seen), list(receiver.recorded), dict(receiver.known))
-    for run in runs:
-        receiver.handle(run)
-    assert (receiver.seen, receiver.recorded, receiver.known) == before
-
-
-@given(histories(), st.data())
-def test_in_the_order_of_the_log_each_version_has_one_outcome(history: list[PromptEvent], data: st.DataObject) -> None:
-    receiver = Receiver()
-    for run in data.draw(runs_of(history)):
-        receiver.handle(run)
-    assert [event_id for event_id, _ in receiver.recorded] == [event.id for event in history]
-
-
-@given(histories(), st.data())
-def test_a_dead_letter_replayed_is_delivered_unless_something_newer_came(
-    history: list[PromptEvent], data: st.DataObject
+@settings(max_examples=150)
+@given(policies, stories(), st.lists(results, max_size=12))
+def test_no_message_comes_too_often_at_a_bad_time_after_a_stop_or_about_what_is_not_wanted(
+    policy: Policy, story: Any, outcomes: list[Any]
 ) -> None:
-    lost = data.draw(st.sampled_from(history))
-    receiver = Receiver(fails={lost.version: True})
-    for run in data.draw(runs_of(history)):
-        receiver.handle(run)
-    was_tried = (lost.id, "failed") in receiver.recorded
-    receiver.handle([lost])
-    assert (lost in receiver.seen) == (was_tried and lost.version == history[-1].version)
-    assert receiver.versions == sorted(set(receiver.versions))
+    told(policy, story, iter(outcomes))  # looks at each message
+
+
+@settings(max_examples=150)
+@given(policies, stories(), st.lists(results, max_size=12))
+def test_every_prompt_that_stands_is_delivered_or_has_a_recorded_reason(
+    policy: Policy, story: Any, outcomes: list[Any]
+) -> None:
+    world = told(policy, story, iter(outcomes))
+    recorded = {said.record_id for said in world.said}
+    for employee in EMPLOYEES:
+        pid = prompt_id(CYCLE, EmployeeId(employee), EmployeeId("E1"))
+        newest = max(
+            (e.version for _, events in story for e in events if getattr(e, "prompt_id", "") == pid), default=0
+        )
+        for version in range(1, newest + 1):
+            sent = any((pid, version) in message.about for message in world.messages)
+            assert sent or version_event_id(pid, version) in recorded, f"nothing is known of {employee}, {version}"
+        if newest:
+            held = world.sponsor.prompts[pid]
+            assert held.version == newest
+            under_way = world.sponsor.outgoing.parts if world.sponsor.outgoing is not None else ()
+            tried = any((part.prompt_id, part.version) == (pid, newest) for part in under_way)
+            assert held.outcome is not None or held.noted or tried, "it is neither done with nor waiting for anything"
+
+
+@settings(max_examples=100)
+@given(policies, stories(), st.lists(results.filter(lambda result: result is not None), max_size=12))
+def test_everything_told_again_changes_nothing(policy: Policy, story: Any, outcomes: list[Any]) -> None:
+    world = told(policy, story, iter(outcomes))
+    failed = {held.version for held in world.sponsor.prompts.values() if held.outcome == "failed"}
+    before = (len(world.messages), len(world.said), world.sponsor)
+    for _, together in story:
+        world.hears(*(event for event in together if getattr(event, "version", 0) not in failed))
+    assert (len(world.messages), len(world.said), world.sponsor) == before
+
+
+@settings(max_examples=100)
+@given(stories(), st.data())
+def test_in_whatever_order_and_how_often_it_is_told_the_same_stands_in_the_end(story: Any, data: st.DataObject) -> None:
+    events = [event for _, together in story for event in together]
+    repeated = events + data.draw(st.lists(st.sampled_from(events), max_size=4))
+    in_order = Watched(a_policy()).hears(*events)
+    shuffled = Watched(a_policy())
+    for event in data.draw(st.permutations(repeated)):
+        shuffled.hears(event)
+    assert _standing(shuffled.waits(days=60)) == _standing(in_order.waits(days=60))
+    assert shuffled.sponsor.choices == in_order.sponsor.choices
+
+
+def _standing(world: World) -> dict[str, tuple[int, bool, str | None]]:
+    """Return of each prompt that the sponsor wants: its newest version, whether that is up, and what became of it.
+
+    What they do not want they may have got before they said so, or not.
+    """
+    if is_stopped(world.sponsor):
+        return {}
+    return {
+        pid: (held.version, held.asks and held.shown_version == held.version, held.outcome if held.asks else None)
+        for pid, held in world.sponsor.prompts.items()
+        if held.employee_id not in world.sponsor.choices.not_mine
+    }
+
+
+@settings(max_examples=50)
+@given(stories())
+def test_versions_of_a_prompt_are_told_in_order_and_each_once(story: Any) -> None:
+    world = told(a_policy(), story, iter(()))
+    for employee in EMPLOYEES:
+        pid = prompt_id(CYCLE, EmployeeId(employee), EmployeeId("E1"))
+        versions = [version for message in world.messages for about, version in message.about if about == pid]
+        assert versions == sorted(set(versions))
+
+
+def test_the_builders_make_what_asks_and_what_does_not() -> None:
+    assert isinstance(_event("ask", 1, "E2"), PromptOpened)
+    assert isinstance(_event("snooze", 2, "E2"), PromptUpdated)

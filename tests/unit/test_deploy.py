@@ -41,8 +41,8 @@ def test_no_two_services_share_a_name_or_a_port() -> None:
 
 def test_the_table_says_who_is_known_when_asked_for_a_stranger() -> None:
     assert service("gateway").module == "services.gateway"
-    with pytest.raises(KeyError, match=r"no service 'portal'.*gateway"):
-        service("portal")
+    with pytest.raises(KeyError, match=r"no service 'oracle'.*gateway"):
+        service("oracle")
 
 
 @EVERY_SERVICE
@@ -126,12 +126,12 @@ def test_every_image_is_pinned() -> None:
 
 def test_only_this_machine_can_reach_a_published_port() -> None:
     published = {name: container["ports"] for name, container in CONTAINERS.items() if "ports" in container}
-    assert set(published) == {"kafka", "gateway", "insights", "prometheus", "grafana"}
+    assert set(published) == {"kafka", "gateway", "portal", "insights", "prometheus", "grafana"}
     for name, ports in published.items():
         for port in ports:
             assert re.fullmatch(r"127\.0\.0\.1:(\d+):\1", port), f"{name}: {port}"
     assert published["kafka"] == [f"127.0.0.1:{DEMO_PORT}:{DEMO_PORT}"]
-    for name in ("gateway", "insights"):
+    for name in ("gateway", "portal", "insights"):
         port = service(name).http_port
         assert published[name] == [f"127.0.0.1:{port}:{port}"]
 
@@ -139,7 +139,7 @@ def test_only_this_machine_can_reach_a_published_port() -> None:
 def test_no_secret_has_a_default() -> None:
     for name, container in CONTAINERS.items():
         for variable, value in container.get("environment", {}).items():
-            if re.search(r"TOKENS|SECRET|PASSWORD|DATABASE_URL", variable):
+            if re.search(r"TOKENS|KEY|SECRET|PASSWORD|DATABASE_URL", variable):
                 assert re.search(r"\$\{\w+:\?[^}]+\}", value), f"{name}: {variable}"
 
 

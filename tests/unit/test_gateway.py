@@ -28,13 +28,14 @@ from services.gateway.problems import (
     problem_response,
 )
 from services.gateway.settings import GatewaySettings
-from services.gateway.sink import Room
+from services.gateway.sink import METRICS
 from services.gateway.tokens import Tokens
 from shared.contracts.base import utc
 from shared.contracts.cloudevents import read_feed_event
 from shared.contracts.feeds import ACHIEVEMENTS, CYCLES, ENDORSEMENTS, PEOPLE, read_payload
 from shared.service.health import Health
 from shared.streaming.records import Output
+from shared.streaming.sink import NoRoom, Room
 
 HRIS = "urn:acme:hris"
 TOKEN = "0123456789abcdef"
@@ -605,11 +606,11 @@ def test_a_problem_names_its_parts() -> None:
 
 
 async def test_what_is_in_flight_is_bounded_and_patience_waits_for_room() -> None:
-    room = Room(records=2, size=1000)
+    room = Room(records=2, size=1000, metrics=METRICS)
     await room.enter(5, 10, 0)  # more than its bounds, and alone
-    with pytest.raises(Busy):
+    with pytest.raises(NoRoom):
         await room.enter(1, 1, 0)
-    with pytest.raises(Busy):
+    with pytest.raises(NoRoom):
         await room.enter(1, 1, 0.01)
     waiting = asyncio.create_task(room.enter(1, 1, 5))
     await asyncio.sleep(0)

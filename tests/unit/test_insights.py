@@ -20,7 +20,6 @@ from services.insights.answers import Page, Share
 from services.insights.api import make_api
 from services.insights.applying import Projection, apply_run, create_schema, read_progress
 from services.insights.coverage import Group, add_up
-from services.insights.database import for_reading, open_database
 from services.insights.handlers import Projector
 from services.insights.offsets import AnotherLog, check_same_log, lag_of, positions_to_set_back
 from services.insights.overview import render
@@ -76,6 +75,7 @@ from shared.contracts.outputs import (
     Reason,
     SuggestedSponsor,
 )
+from shared.database import for_reading, open_database
 from shared.service.health import Health
 from shared.streaming.records import Poison, Record
 from shared.streaming.topics import CAREER_EVENTS, DELIVERIES, GAPS, PROMPTS
@@ -257,7 +257,7 @@ def dump(engine: Engine, *, without: Iterable[str] = ()) -> dict[str, list[tuple
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    opened = open_database(f"sqlite:///{tmp_path / 'insights.db'}")
+    opened = open_database(f"sqlite:///{tmp_path / 'insights.db'}", "insights")
     create_schema(opened)
     yield opened
     opened.dispose()
@@ -585,6 +585,8 @@ class ReadModelSuite:
             missing(GapClosed, 2, employee="E2", reason="sponsor_found"),
             delivered(),
             delivered(outcome="failed"),
+            delivered(outcome="delayed"),
+            delivered(outcome="suppressed"),
         ]
         # The correlator, too, writes again what it wrote before a crash: the same events at other offsets.
         apply(engine, logged(*events, *events))
@@ -597,7 +599,13 @@ class ReadModelSuite:
             "standing": 1,
         }
         assert summary.gaps.model_dump() == {"opened": 2, "updated": 1, "closed": 1, "standing": 1}
-        assert summary.deliveries.model_dump() == {"delivered": 1, "failed": 1, "skipped": 0}
+        assert summary.deliveries.model_dump() == {
+            "delivered": 1,
+            "failed": 1,
+            "skipped": 0,
+            "delayed": 1,
+            "suppressed": 1,
+        }
 
     @pytest.mark.parametrize(
         ("now", "status"), [(9, "announced"), (10, "open"), (19, "open"), (20, "closed"), (99, "closed")]
@@ -1083,7 +1091,7 @@ async def test_a_method_that_is_not_served_is_a_problem_that_names_those_that_ar
 
 
 async def test_a_database_that_is_away_is_said_with_when_to_come_again(tmp_path: Path) -> None:
-    nowhere = Reader(open_database("postgresql://nobody@127.0.0.1:1/none"), dict)
+    nowhere = Reader(open_database("postgresql://nobody@127.0.0.1:1/none", "insights"), dict)
     transport = httpx.ASGITransport(make_api(nowhere, Health()))
     async with httpx.AsyncClient(transport=transport, base_url="http://insights") as client:
         answer = await client.get("/v1/summary")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+from pydantic import ValidationError
 
 from deploy.receiver import receiver_app
 from services.prompter.messages import message
-from shared.contracts.outputs import PromptEvent
+from services.prompter.settings import PrompterSettings
+from shared.contracts.outputs import PromptEvent, PromptOpened, PromptUpdated
+from shared.portal_links import PortalAddress, prompt_link, read_link
 from shared.transport.webhooks import BadSignature, WebhookKey
-from tests.prompt_events import a_body, fulfilled, opened, updated, withdrawn
+from tests.prompt_events import NOW, a_body, a_letter, fulfilled, opened, updated, withdrawn
 
 KEY = WebhookKey("whsec_" + "c3BvbnNv" * 5)
 ANOTHER = WebhookKey("whsec_" + "c3BvbnNw" * 5)
@@ -25,8 +30,19 @@ async def receiver() -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def send(receiver: httpx.AsyncClient, event: PromptEvent, key: WebhookKey = KEY, *, age: int = 0) -> int:
-    sent = message(event)
+async def send(
+    receiver: httpx.AsyncClient,
+    *events: PromptEvent,
+    key: WebhookKey = KEY,
+    age: int = 0,
+    portal: PortalAddress | None = None,
+) -> int:
+    first = a_letter(*events)
+    asks = [item for item in first.items if isinstance(item.event, PromptOpened | PromptUpdated)]
+    if portal is not None and asks:
+        (item,) = asks
+        first = replace(first, items=(replace(item, link=prompt_link(portal.url, portal.key, first.asks[0])),))
+    sent = message(first)
     signed = key.sign(sent.id, sent.body, datetime.now(UTC) - timedelta(seconds=age))
     return (await receiver.post("/", content=sent.body, headers=signed)).status_code
 
@@ -51,7 +67,7 @@ async def test_a_repeat_is_welcomed_and_dropped(receiver: httpx.AsyncClient) -> 
 async def test_what_is_signed_with_another_key_or_long_ago_or_not_at_all_is_refused(
     receiver: httpx.AsyncClient,
 ) -> None:
-    assert await send(receiver, opened(), ANOTHER) == 401
+    assert await send(receiver, opened(), key=ANOTHER) == 401
     assert await send(receiver, opened(), age=600) == 401
     assert (await receiver.post("/", content=b"{}")).status_code == 401
     malformed = {"webhook-id": "1", "webhook-timestamp": "0", "webhook-signature": "v1"}
@@ -60,7 +76,7 @@ async def test_what_is_signed_with_another_key_or_long_ago_or_not_at_all_is_refu
 
 
 async def test_a_body_that_was_changed_on_the_way_is_refused() -> None:
-    sent = message(opened())
+    sent = message(a_letter(opened()))
     signed = KEY.sign(sent.id, sent.body, datetime.now(UTC))
     assert KEY.check(signed, sent.body) == sent.id
     with pytest.raises(BadSignature):
@@ -118,3 +134,30 @@ async def test_many_sponsors_are_shown_page_by_page_and_one_can_be_looked_up(rec
     assert (first.count("<section>"), second.count("<section>")) == (20, 5)
     assert "page 1 of 2" in first
     assert (await receiver.get("/", params={"sponsor": "sponsor 07"})).text.count("<section>") == 1
+
+
+async def test_of_a_digest_each_prompt_is_shown_and_can_be_taken_down_by_itself(receiver: httpx.AsyncClient) -> None:
+    await send(receiver, opened(body=a_body(sponsor_name="Priya")), opened(employee="E3"))
+    assert (await receiver.get("/")).text.count("Will you speak for") >= 2
+    assert await send(receiver, withdrawn(employee="E3")) == 200
+    assert await counts(receiver) == (2, 0, 0)
+    assert "You need not answer this any more" in (await receiver.get("/")).text
+
+
+async def test_a_prompt_that_is_asked_can_be_answered_from_the_page_where_there_is_a_portal(
+    receiver: httpx.AsyncClient,
+) -> None:
+    portal = PortalAddress("https://portal.example/", "k" * 32)
+    await send(receiver, opened(), portal=portal)
+    await send(receiver, opened(employee="E3"))
+    page = (await receiver.get("/")).text
+    (link,) = re.findall(r'<a class="answer" rel="noopener" href="https://portal.example/p/([^"]+)">', page)
+    assert read_link(["k" * 32], link, NOW).prompt_id == opened().prompt_id
+    await send(receiver, fulfilled(2), portal=portal)
+    assert 'class="answer"' not in (await receiver.get("/")).text
+
+
+@pytest.mark.parametrize("given", [{"portal_url": "https://portal.example"}, {"portal_key": "k" * 32}])
+def test_a_portal_needs_its_address_and_its_key(given: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match="set both or neither"):
+        PrompterSettings(webhook_url="http://localhost/", webhook_secret="whsec_" + "c3BvbnNv" * 5, **given)

@@ -1,11 +1,13 @@
-"""Opens the read model's database, SQLite or PostgreSQL, so that both keep the same promises."""
+"""Opens a read model's database, SQLite or PostgreSQL, so that both keep the same promises."""
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, DateTime, Dialect, Engine, Text, TypeDecorator, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -18,8 +20,8 @@ AWAY = (OperationalError, InterfaceError, PoolTimeoutError, OSError)
 of two that waited for each other. The same work is right when it is tried again."""
 
 
-def open_database(url: str) -> Engine:
-    """Return the engine for `url`; nothing is connected yet."""
+def open_database(url: str, name: str) -> Engine:
+    """Return the engine for `url`; nothing is connected yet. `name` is what a PostgreSQL server shows of us."""
     parsed = make_url(url)
     # No parameters in messages: they are names and other people's business.
     if parsed.get_backend_name() == "sqlite":
@@ -32,7 +34,7 @@ def open_database(url: str) -> Engine:
         parsed.set(drivername="postgresql+psycopg"),
         hide_parameters=True,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": CONNECT_SECONDS, "application_name": "insights"},
+        connect_args={"connect_timeout": CONNECT_SECONDS, "application_name": name},
     )
 
 
@@ -48,6 +50,41 @@ def trouble(error: BaseException) -> str:
     said = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     first_line = next(iter(str(said).strip().splitlines()), "")
     return f"{type(said).__name__}: {first_line}" if first_line else type(said).__name__
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware time; SQLite has no zones, so there it lies as UTC in text, in a form that sorts as the times do."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return `value` as the database takes it."""
+        if value is None:
+            return None
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, _: Dialect) -> datetime | None:
+        """Return the time, aware, in UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Json(TypeDecorator[Any]):
+    """A document that is kept and shown whole, as text with its keys in order: the same document is the same text."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, _: Dialect) -> str | None:
+        """Return the document as text."""
+        return None if value is None else json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+    def process_result_value(self, value: str | None, _: Dialect) -> Any:
+        """Return the document."""
+        return None if value is None else json.loads(value)
 
 
 def _set_up_sqlite(connection: Any, _: object) -> None:

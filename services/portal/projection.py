@@ -1,0 +1,209 @@
+"""Decides which rows of the portal's read model a record of the log becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Table
+
+from services.portal.tables import answers, choices, clock, identities, people, prompts, tie_ends, tie_starts
+from shared.contracts.career import (
+    ClockTicked,
+    EmployeeChanged,
+    EmployeeJoined,
+    EmployeeLeft,
+    EmployeeMoved,
+    EmployeePromoted,
+    RelationshipEnded,
+    RelationshipStarted,
+    read_career_event,
+)
+from shared.contracts.choices import NotMine, PreferencesSet, Resumed, SponsorChoice, Stopped, read_choice
+from shared.contracts.cloudevents import read_feed_event
+from shared.contracts.feeds import ENDORSEMENTS, EndorsementSent, PromptPutOff, PromptRefused, read_payload
+from shared.contracts.ids import EmployeeId, Ref, prompt_id
+from shared.contracts.outputs import PromptFulfilled, PromptOpened, PromptUpdated, PromptWithdrawn, read_prompt_event
+from shared.streaming.records import Record
+from shared.streaming.topics import CAREER_EVENTS, IDENTITIES, PROMPTS, SPONSOR_CHOICES, feed_topic
+
+ANSWERS: Final = feed_topic("endorsements")
+SOURCE: Final = "urn:sponsorship-tracker:portal"
+"""The source, in CloudEvents' sense, of what is answered here."""
+ASKING, PREFERENCES = "asking", "preferences"
+"""What a choice can be about, beside single protégés: whether one is asked at all, and how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A statement for a table; columns that it does not name stay as they are."""
+
+    table: Table
+    values: Mapping[str, Any]
+
+
+def project(record: Record) -> list[Row]:
+    """Return what `record` states; nothing for what the portal has no need of.
+
+    Raises:
+        ValueError: the record can't be read as what its topic holds.
+    """
+    return list(_BY_TOPIC[record.topic](record))
+
+
+def not_mine(employee_id: EmployeeId) -> str:
+    """Return what a "not me" about an employee is about."""
+    return f"{employee_id} is not mine"
+
+
+def ref_of(employee_id: EmployeeId) -> Ref:
+    """Return how the portal names a person in feeds: by the id of the primary HRIS, which is the employee's own."""
+    return Ref(f"hris:{employee_id}")
+
+
+def _prompt(record: Record) -> Iterator[Row]:
+    event = read_prompt_event(_value(record))
+    row: dict[str, Any] = {
+        "prompt_id": event.prompt_id,
+        "version": event.version,
+        "sponsor_id": event.sponsor_id,
+        "employee_id": event.employee_id,
+        "cycle_id": event.cycle_id,
+        "changed_at": event.at,
+        "withdrawn_because": None,
+        "endorsement_id": None,
+    }
+    match event:
+        case PromptOpened() | PromptUpdated():
+            row |= {
+                "status": "open",
+                "body": event.body.model_dump(mode="json"),
+                "timezone": event.sponsor_timezone,
+                "snoozed_until": event.snoozed_until,
+            }
+        case PromptWithdrawn():
+            row |= {"status": "withdrawn", "withdrawn_because": event.reason}
+        case PromptFulfilled():
+            row |= {"status": "fulfilled", "endorsement_id": event.endorsement_id}
+    if isinstance(event, PromptOpened):
+        row["opened_by"] = event.version
+    yield Row(prompts, row)
+
+
+def _answer(record: Record) -> Iterator[Row]:
+    event = read_feed_event(record.key, record.value, record.headers, record.time)
+    if event.source != SOURCE:
+        return
+    answer = read_payload(ENDORSEMENTS, event.type, event.data)
+    match answer:
+        case EndorsementSent(cycle_id=str() as cycle_id):
+            kind, words = "endorsed", answer.statement
+        case PromptRefused(cycle_id=cycle_id):
+            kind, words = "declined", answer.reason
+        case PromptPutOff(cycle_id=cycle_id):
+            kind, words = "snoozed", answer.until.isoformat()
+        case _:
+            return
+    employee, sponsor = (EmployeeId(ref.removeprefix("hris:")) for ref in (answer.employee, answer.sponsor))
+    about = prompt_id(cycle_id, employee, sponsor)
+    yield Row(answers, {"event_id": event.id, "prompt_id": about, "kind": kind, "at": event.time, "words": words})
+
+
+def _choice(record: Record) -> Iterator[Row]:
+    choice = read_choice(_value(record))
+    yield Row(
+        choices,
+        {
+            "event_id": choice.id,
+            "sponsor_id": choice.sponsor_id,
+            "about": _about(choice),
+            "at": choice.at,
+            "choice": choice.model_dump(mode="json"),
+        },
+    )
+
+
+def _about(choice: SponsorChoice) -> str:
+    match choice:
+        case Stopped() | Resumed():
+            return ASKING
+        case PreferencesSet():
+            return PREFERENCES
+        case NotMine():
+            return not_mine(choice.employee_id)
+
+
+class _Typed(msgspec.Struct):
+    type: str
+
+
+_type_of = msgspec.json.Decoder(_Typed).decode
+_OF_USE: Final = {
+    "employee.joined",
+    "employee.moved",
+    "employee.promoted",
+    "employee.changed",
+    "employee.left",
+    "relationship.started",
+    "relationship.ended",
+    "clock.ticked",
+}
+
+
+def _career(record: Record) -> Iterator[Row]:
+    value = _value(record)
+    # Most of the log is achievements: they are passed over before they cost anything.
+    if _type_of(value).type not in _OF_USE:
+        return
+    event = read_career_event(value)
+    match event:
+        case EmployeeJoined() | EmployeeMoved() | EmployeePromoted() | EmployeeChanged() | EmployeeLeft():
+            profile = event.profile
+            yield Row(
+                people,
+                {
+                    "employee_id": event.employee_id,
+                    "effective_at": event.effective_at,
+                    "revision": event.revision,
+                    "name": profile.name,
+                    "level": profile.level,
+                    "unit_id": profile.unit_path[-1] if profile.unit_path else None,
+                    "active": profile.active,
+                },
+            )
+        case RelationshipStarted(kind="sponsor"):
+            said = {"relationship_id": event.relationship_id, "said_at": event.at, "said_by": event.id}
+            who = {"employee_id": event.employee_id, "sponsor_id": event.other_id, "started_at": event.started_at}
+            yield Row(tie_starts, said | who)
+        case RelationshipEnded(kind="sponsor"):
+            said = {"relationship_id": event.relationship_id, "said_at": event.at, "said_by": event.id}
+            yield Row(tie_ends, said | {"ended_at": event.ended_at})
+        case ClockTicked():
+            yield Row(clock, {"one": 1, "now": event.now})
+
+
+def _identity(record: Record) -> Iterator[Row]:
+    if record.key is None:
+        return
+    employee = None if record.value is None else record.value.decode()
+    # All that is said of a ref lies in one partition, in order.
+    yield Row(identities, {"ref": record.key.decode(), "at_offset": record.offset, "employee_id": employee})
+
+
+def _value(record: Record) -> bytes:
+    if record.value is None:
+        raise ValueError(f"a record of {record.topic} without a value: an event was expected")
+    return record.value
+
+
+_BY_TOPIC: Mapping[str, Callable[[Record], Iterator[Row]]] = {
+    PROMPTS: _prompt,
+    ANSWERS: _answer,
+    SPONSOR_CHOICES: _choice,
+    CAREER_EVENTS: _career,
+    IDENTITIES: _identity,
+}
+TOPICS: Final = tuple(_BY_TOPIC)
+"""What the portal reads."""

@@ -1,0 +1,314 @@
+"""Keeps the portal's read model: takes statements in with the offsets that they came from, and answers what pages ask.
+
+The file is a copy and no source: where it is missing, of another Kafka, or of another shape, it is filled anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, RowMapping, Table, and_, func, or_, select, tuple_
+from sqlalchemy.dialects.sqlite import insert
+
+from services.portal.projection import ASKING, PREFERENCES, Row, not_mine
+from services.portal.tables import (
+    NEWER_BY,
+    SCHEMA,
+    answers,
+    choices,
+    clock,
+    identities,
+    metadata,
+    origin,
+    people,
+    progress,
+    prompts,
+    tie_ends,
+    tie_starts,
+)
+from shared.contracts.choices import PreferencesSet, Resumed, Stopped
+from shared.contracts.ids import EmployeeId, EventId, PromptId, Ref
+from shared.contracts.outputs import PromptBody
+from shared.database import open_database
+
+Partition = tuple[str, int]
+"""Topic and partition."""
+
+ANSWERS_REMEMBERED: Final = 50
+"""How many answers to one prompt are looked at; nobody snoozes more often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the sponsor answered here: endorsed, declined or snoozed, and in which words."""
+
+    event_id: EventId
+    kind: str
+    at: datetime
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPrompt:
+    """A prompt as it stands or stood last, with what was answered here.
+
+    Attributes:
+        status: open, withdrawn or fulfilled.
+        opened_by: the version by which it was opened last; what was answered before that is of an earlier asking.
+        body: what was shown last; None where only its end is known.
+        answers: newest first.
+        not_mine: whether the sponsor said that this is none of theirs.
+    """
+
+    prompt_id: PromptId
+    sponsor_id: EmployeeId
+    employee_id: EmployeeId
+    cycle_id: str
+    status: str
+    changed_at: datetime
+    opened_by: int
+    withdrawn_because: str | None
+    body: PromptBody | None
+    timezone: str
+    snoozed_until: datetime | None
+    answers: tuple[Answer, ...]
+    not_mine: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPerson:
+    """Somebody's profile as it holds now."""
+
+    employee_id: EmployeeId
+    name: str
+    level: int
+    unit_id: str | None
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Protege:
+    """Somebody for whom a person is sponsor, since when."""
+
+    person: KnownPerson
+    since: datetime
+    not_mine: bool
+
+
+class Store:
+    """The read model in a file.
+
+    Args:
+        file: where it is, or is to be.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._engine = open_database(f"sqlite:///{file}", "portal")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._engine.dispose()
+
+    # -- taking in --------------------------------------------------------------------------------
+
+    def begin(self, cluster: str, ends: Mapping[Partition, int]) -> dict[Partition, int]:
+        """Make the file ready for this Kafka, emptied where it is not a copy of it; return where to read on.
+
+        Args:
+            cluster: the Kafka's own id.
+            ends: the ends of the topics: a copy that is ahead of them is one of another log.
+        """
+        with self._engine.begin() as connection:
+            metadata.create_all(connection, tables=[origin, progress])
+            here = connection.execute(select(origin.c.schema_number, origin.c.cluster)).all()
+            reached = self._reached(connection)
+            ahead = any(offset > ends.get(at, 0) for at, offset in reached.items())
+            if list(map(tuple, here)) != [(SCHEMA, cluster)] or ahead:
+                metadata.drop_all(connection)
+                metadata.create_all(connection)
+                connection.execute(insert(origin).values(schema_number=SCHEMA, cluster=cluster))
+                return {}
+            return reached
+
+    def apply(self, rows: Iterable[Row], reached: Mapping[Partition, int]) -> None:
+        """Take in `rows`, and that the log is read up to `reached`; both or neither.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: the file can't be written.
+        """
+        with self._engine.begin() as connection:
+            for (table, names), same in groupby(rows, key=lambda row: (row.table, tuple(row.values))):
+                connection.execute(_statement(table, names), [dict(row.values) for row in same])
+            statement = insert(progress)
+            connection.execute(
+                statement.on_conflict_do_update(
+                    index_elements=["topic", "partition"], set_={"next_offset": statement.excluded.next_offset}
+                ),
+                [{"topic": t, "partition": p, "next_offset": offset} for (t, p), offset in reached.items()],
+            )
+
+    def _reached(self, connection: Connection) -> dict[Partition, int]:
+        return {(t, p): offset for t, p, offset in connection.execute(select(progress)).tuples()}
+
+    # -- what pages ask ---------------------------------------------------------------------------
+
+    def now(self) -> datetime | None:
+        """Return the time as the log tells it; None where it has told none."""
+        with self._engine.connect() as connection:
+            return connection.scalar(select(clock.c.now))
+
+    def knows(self, event_id: EventId) -> bool:
+        """Return whether an answer or a choice of this id has been taken in."""
+        with self._engine.connect() as connection:
+            return any(
+                connection.scalar(select(table.c.event_id).where(table.c.event_id == event_id)) is not None
+                for table in (answers, choices)
+            )
+
+    def prompt(self, prompt_id: PromptId) -> StoredPrompt | None:
+        """Return a prompt; None where it is not known."""
+        with self._engine.connect() as connection:
+            found = _prompts(connection, prompts.c.prompt_id == prompt_id)
+        return found[0] if found else None
+
+    def prompts_of(self, sponsor_id: EmployeeId) -> list[StoredPrompt]:
+        """Return all prompts that a sponsor ever had."""
+        with self._engine.connect() as connection:
+            return _prompts(connection, prompts.c.sponsor_id == sponsor_id)
+
+    def person(self, employee_id: EmployeeId, now: datetime) -> KnownPerson | None:
+        """Return who somebody is; None where nobody has said."""
+        with self._engine.connect() as connection:
+            return _people(connection, {employee_id}, now).get(employee_id)
+
+    def proteges_of(self, sponsor_id: EmployeeId, now: datetime) -> list[Protege]:
+        """Return for whom somebody is sponsor now, by name."""
+        ended = tie_ends.c.ended_at
+        started = tie_starts.c.started_at
+        # As the correlator has it: what began again after its end holds.
+        holds = and_(started <= now, or_(ended.is_(None), ended > now, started > ended))
+        with self._engine.connect() as connection:
+            since: dict[EmployeeId, datetime] = {
+                EmployeeId(employee): at
+                for employee, at in connection.execute(
+                    select(tie_starts.c.employee_id, func.min(started, type_=started.type))
+                    .outerjoin(tie_ends, tie_ends.c.relationship_id == tie_starts.c.relationship_id)
+                    .where(tie_starts.c.sponsor_id == sponsor_id, holds)
+                    .group_by(tie_starts.c.employee_id)
+                ).tuples()
+            }
+            known = _people(connection, since, now)
+            refused = _not_mine(connection, sponsor_id)
+        found = [
+            Protege(known[who], at, not_mine(who) in refused)
+            for who, at in since.items()
+            if who in known and known[who].active
+        ]
+        return sorted(found, key=lambda protege: (protege.person.name.casefold(), protege.person.employee_id))
+
+    def whom(self, ref: Ref) -> EmployeeId | None:
+        """Return the employee whom `ref` names; None where nobody is known by it."""
+        with self._engine.connect() as connection:
+            found = connection.scalar(select(identities.c.employee_id).where(identities.c.ref == ref))
+        return None if found is None else EmployeeId(found)
+
+    def preferences(self, sponsor_id: EmployeeId) -> PreferencesSet | None:
+        """Return what a sponsor chose about being asked; None where they left it to the company."""
+        with self._engine.connect() as connection:
+            chosen = _latest(connection, sponsor_id, PREFERENCES)
+        return None if chosen is None else PreferencesSet.model_validate(chosen)
+
+    def asking(self, sponsor_id: EmployeeId) -> Stopped | Resumed | None:
+        """Return whether a sponsor has last stopped or resumed being asked; None where neither."""
+        with self._engine.connect() as connection:
+            chosen = _latest(connection, sponsor_id, ASKING)
+        if chosen is None:
+            return None
+        return (Stopped if chosen["type"] == "choice.stopped" else Resumed).model_validate(chosen)
+
+
+@lru_cache
+def _statement(table: Table, names: Sequence[str]) -> Any:
+    statement = insert(table)
+    keys = [column.name for column in table.primary_key]
+    newer_by = NEWER_BY[table]
+    if not newer_by:
+        return statement.on_conflict_do_nothing()
+    excluded = statement.excluded
+    return statement.on_conflict_do_update(
+        index_elements=keys,
+        set_={name: excluded[name] for name in names if name not in keys},
+        where=tuple_(*(excluded[name] for name in newer_by)) > tuple_(*(table.c[name] for name in newer_by)),
+    )
+
+
+def _prompts(connection: Connection, which: Any) -> list[StoredPrompt]:
+    rows = connection.execute(select(prompts).where(which).order_by(prompts.c.prompt_id)).mappings().all()
+    given: dict[str, list[Answer]] = {row["prompt_id"]: [] for row in rows}
+    for answer in connection.execute(
+        select(answers)
+        .where(answers.c.prompt_id.in_(select(prompts.c.prompt_id).where(which)))
+        .order_by(answers.c.at.desc(), answers.c.event_id)
+    ).mappings():
+        given[answer["prompt_id"]].append(
+            Answer(EventId(answer["event_id"]), answer["kind"], answer["at"], answer["words"])
+        )
+    refused = {sponsor: _not_mine(connection, sponsor) for sponsor in {EmployeeId(row["sponsor_id"]) for row in rows}}
+    return [_prompt(row, given[row["prompt_id"]], refused[EmployeeId(row["sponsor_id"])]) for row in rows]
+
+
+def _prompt(row: RowMapping, given: Sequence[Answer], refused: set[str]) -> StoredPrompt:
+    employee = EmployeeId(row["employee_id"])
+    return StoredPrompt(
+        prompt_id=PromptId(row["prompt_id"]),
+        sponsor_id=EmployeeId(row["sponsor_id"]),
+        employee_id=employee,
+        cycle_id=row["cycle_id"],
+        status=row["status"],
+        changed_at=row["changed_at"],
+        opened_by=row["opened_by"] or 1,
+        withdrawn_because=row["withdrawn_because"],
+        body=None if row["body"] is None else PromptBody.model_validate(row["body"]),
+        timezone=row["timezone"] or "UTC",
+        snoozed_until=row["snoozed_until"],
+        answers=tuple(given[:ANSWERS_REMEMBERED]),
+        not_mine=not_mine(employee) in refused,
+    )
+
+
+def _not_mine(connection: Connection, sponsor_id: EmployeeId) -> set[str]:
+    rows = connection.execute(
+        select(choices.c.about).where(choices.c.sponsor_id == sponsor_id, choices.c.about.not_in([ASKING, PREFERENCES]))
+    )
+    return set(rows.scalars())
+
+
+def _latest(connection: Connection, sponsor_id: EmployeeId, about: str) -> dict[str, Any] | None:
+    return connection.scalar(
+        select(choices.c.choice)
+        .where(choices.c.sponsor_id == sponsor_id, choices.c.about == about)
+        .order_by(choices.c.at.desc(), choices.c.event_id.desc())
+        .limit(1)
+    )
+
+
+def _people(connection: Connection, who: Iterable[EmployeeId], now: datetime) -> dict[EmployeeId, KnownPerson]:
+    """Return the profiles in force: the newest that has begun to hold; before the first one known, the first."""
+    known: dict[EmployeeId, RowMapping] = {}
+    rows = connection.execute(
+        select(people).where(people.c.employee_id.in_(list(who))).order_by(people.c.effective_at)
+    ).mappings()
+    for row in rows:
+        employee = EmployeeId(row["employee_id"])
+        if employee not in known or row["effective_at"] <= now:
+            known[employee] = row
+    return {
+        employee: KnownPerson(employee, row["name"], row["level"], row["unit_id"], row["active"])
+        for employee, row in known.items()
+    }

@@ -1,0 +1,143 @@
+"""The tables of the portal's read model: a copy of what it needs of the log, in a SQLite file of each process's own.
+
+Each row is one statement; of two about the same thing the one that is greater by `NEWER_BY` holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from sqlalchemy import Boolean, Column, Index, Integer, MetaData, String, Table, Text
+
+from shared.database import Json, UtcTime
+
+SCHEMA: Final = 2
+"""Goes up with each change of the tables: a file of another number is filled anew from the log."""
+
+metadata = MetaData()
+
+prompts = Table(
+    "prompts",
+    metadata,
+    Column("prompt_id", String, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("status", String, nullable=False),
+    Column("sponsor_id", String, nullable=False),
+    Column("employee_id", String, nullable=False),
+    Column("cycle_id", String, nullable=False),
+    Column("changed_at", UtcTime, nullable=False),
+    Column("opened_by", Integer),
+    Column("withdrawn_because", String),
+    Column("endorsement_id", String),
+    Column("body", Json),
+    Column("timezone", String),
+    Column("snoozed_until", UtcTime),
+    Index("prompts_by_sponsor", "sponsor_id"),
+    comment="each prompt as it stands or stood last; the body of one that has ended is the last that was shown",
+)
+
+answers = Table(
+    "answers",
+    metadata,
+    Column("event_id", String, primary_key=True),
+    Column("prompt_id", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("words", Text, nullable=False),
+    Index("answers_by_prompt", "prompt_id"),
+    comment="what was answered here, as it lies in feeds.endorsements",
+)
+
+choices = Table(
+    "choices",
+    metadata,
+    Column("event_id", String, primary_key=True),
+    Column("sponsor_id", String, nullable=False),
+    Column("about", String, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("choice", Json, nullable=False),
+    Index("choices_by_sponsor", "sponsor_id", "about"),
+    comment="what sponsors chose; of those about the same thing the latest holds",
+)
+
+people = Table(
+    "people",
+    metadata,
+    Column("employee_id", String, primary_key=True),
+    Column("effective_at", UtcTime, primary_key=True),
+    Column("revision", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("level", Integer, nullable=False),
+    Column("unit_id", String),
+    Column("active", Boolean, nullable=False),
+    comment="profiles, each from the time on from which it holds",
+)
+
+tie_starts = Table(
+    "tie_starts",
+    metadata,
+    Column("relationship_id", String, primary_key=True),
+    Column("said_at", UtcTime, nullable=False),
+    Column("said_by", String, nullable=False),
+    Column("employee_id", String, nullable=False),
+    Column("sponsor_id", String, nullable=False),
+    Column("started_at", UtcTime, nullable=False),
+    Index("ties_by_sponsor", "sponsor_id"),
+    comment="who sponsors whom, since when",
+)
+
+tie_ends = Table(
+    "tie_ends",
+    metadata,
+    Column("relationship_id", String, primary_key=True),
+    Column("said_at", UtcTime, nullable=False),
+    Column("said_by", String, nullable=False),
+    Column("ended_at", UtcTime, nullable=False),
+    comment="the ends of those; may be known before the start is",
+)
+
+identities = Table(
+    "identities",
+    metadata,
+    Column("ref", String, primary_key=True),
+    Column("at_offset", Integer, nullable=False),
+    Column("employee_id", String),
+    comment="whom a name in another system means; nobody any more where employee_id is null",
+)
+
+clock = Table(
+    "clock",
+    metadata,
+    Column("one", Integer, primary_key=True),
+    Column("now", UtcTime, nullable=False),
+    comment="the time, as the log tells it",
+)
+
+progress = Table(
+    "progress",
+    metadata,
+    Column("topic", String, primary_key=True),
+    Column("partition", Integer, primary_key=True),
+    Column("next_offset", Integer, nullable=False),
+)
+
+origin = Table(
+    "origin",
+    metadata,
+    Column("schema_number", Integer, primary_key=True),
+    Column("cluster", String, nullable=False),
+    comment="of which Kafka this is a copy",
+)
+
+NEWER_BY: Final[Mapping[Table, tuple[str, ...]]] = {
+    prompts: ("version",),
+    answers: (),
+    choices: (),
+    people: ("revision",),
+    tie_starts: ("said_at", "said_by"),
+    tie_ends: ("said_at", "said_by"),
+    identities: ("at_offset",),
+    clock: ("now",),
+}
+"""The columns by which a statement is newer than another of the same key; none where the first is as good as any."""

@@ -1,0 +1,56 @@
+"""Who looked at what, and did what, on the portal: `portal-audit`, keyed by the person who was signed in."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from shared.contracts.base import Contract, EventTime
+from shared.contracts.ids import EmployeeId, EventId, PromptId
+
+AuditedView = Literal[
+    "link_opened",
+    "link_refused",
+    "signed_in",
+    "sign_in_refused",
+    "prompt_viewed",
+    "proteges_viewed",
+    "preferences_viewed",
+]
+AuditedAction = Literal[
+    "endorsed",
+    "declined",
+    "snoozed",
+    "not_mine",
+    "stopped",
+    "resumed",
+    "preferences_set",
+    "signed_out",
+]
+
+
+class PortalAudited(Contract):
+    """Something was seen or done. What was written, an endorsement's words say, is not repeated here."""
+
+    type: Literal["portal.audited"] = "portal.audited"
+    id: EventId = Field(description="new for each view; of an action, made of the event that it led to")
+    at: EventTime = Field(description="wall clock of the portal")
+    what: AuditedView | AuditedAction
+    person_id: EmployeeId | None = Field(description="who was signed in; None where nobody was let in")
+    session: str = Field(
+        "", description="names the browser's session: a link that was passed on is opened in a session of its own"
+    )
+    prompt_id: PromptId | None = None
+    employee_id: EmployeeId | None = Field(None, description="whom it was about: the protégé")
+    event_id: EventId | None = Field(None, description="the event that the action led to")
+    detail: str = Field("", description="why nobody was let in")
+
+
+def read_audited(value: bytes) -> PortalAudited:
+    """Return what a record of `portal-audit` holds.
+
+    Raises:
+        pydantic.ValidationError: the bytes are no such thing.
+    """
+    return PortalAudited.model_validate_json(value)
