@@ -36,15 +36,20 @@ RECENT_DAYS: Final = 92
 
 _REPEATED_DOUBLINGS: Final = math.log2(REPEATED_WEIGHT)
 
-_IMPACT_WORDS: Final = (
-    "",
-    "It mattered to the team.",
-    "It mattered to several teams.",
-    "It mattered to the whole company or its customers.",
+_IMPACT: Final = (
+    None,
+    Reason(code="impact", text="It mattered to the team."),
+    Reason(code="impact", text="It mattered to several teams."),
+    Reason(code="impact", text="It mattered to the whole company or its customers."),
 )
+_SEEN: Final = Reason(code="seen_by_you", text="You saw it yourself.")
+_RECENT: Final = Reason(code="recent", text="It is recent.")
+_VARIETY: Final = Reason(code="variety", text="It adds another side to the picture.")
+_NOT_YET_SEEN: Final = Reason(code="not_yet_seen", text="You are not among those named as having seen it.")
+_SPOKEN_FOR: Final = Reason(code="spoken_for", text="Somebody else has already spoken for them.")
 
 
-class Piece(msgspec.Struct, frozen=True):
+class Piece(msgspec.Struct, frozen=True, gc=False):
     """Something that may be shown; its weight is `fit * reach * seen`, halved `half_lives` times.
 
     Attributes:
@@ -54,6 +59,7 @@ class Piece(msgspec.Struct, frozen=True):
         reach: the term of its impact.
         seen: the term of the sponsor's having seen it.
         half_lives: its age, counted back from the end of the evidence window.
+        doublings: the weight as a power of 2: a product of such is a sum, and no age is so great that nothing is left.
     """
 
     kind: Literal["achievement", "endorsement"]
@@ -65,6 +71,7 @@ class Piece(msgspec.Struct, frozen=True):
     reach: float
     seen: float
     half_lives: float
+    doublings: float
 
 
 class Ranked(NamedTuple):
@@ -163,41 +170,42 @@ def _achievements(employee: EmployeeState, cycle: CycleDefinition, sponsor_id: s
     for achievement_id, done in employee.achievements.items():
         if why_no_achievement(done, cycle) is not None:
             continue
-        matched = tuple(competency for competency in cycle.competencies if competency in done.competencies)
-        pieces.append(
-            Piece(
-                kind="achievement",
-                evidence_id=achievement_id,
-                occurred_on=done.occurred_on,
-                matched=matched,
-                shows=matched[0] if matched else (done.competencies[0] if done.competencies else ""),
-                fit=MATCH_WEIGHT[min(len(matched), len(MATCH_WEIGHT) - 1)],
-                reach=IMPACT_WEIGHT[done.impact],
-                seen=1.0 if sponsor_refs.isdisjoint(done.witnesses) else SEEN_WEIGHT,
-                half_lives=_half_lives(done.occurred_on, cycle, policy),
-            )
-        )
+        matched = tuple([competency for competency in cycle.competencies if competency in done.competencies])
+        shows = matched[0] if matched else (done.competencies[0] if done.competencies else "")
+        fit = MATCH_WEIGHT[min(len(matched), len(MATCH_WEIGHT) - 1)]
+        reach = IMPACT_WEIGHT[done.impact]
+        seen = 1.0 if sponsor_refs.isdisjoint(done.witnesses) else SEEN_WEIGHT
+        age = _half_lives(done.occurred_on, cycle, policy)
+        doublings = math.log2(fit * reach * seen) - age
+        day = done.occurred_on
+        # By place, not by name: this is done for each achievement at each event, and names cost as much as the rest.
+        pieces.append(Piece("achievement", achievement_id, day, matched, shows, fit, reach, seen, age, doublings))
     return pieces
 
 
 def _endorsements(
     employee: EmployeeState, cycle: CycleDefinition, cycle_id: str, sponsor_id: str, policy: Policy
 ) -> list[Piece]:
-    return [
-        Piece(
-            kind="endorsement",
-            evidence_id=endorsement_id,
-            occurred_on=given_at.date(),
-            matched=(),
-            shows="endorsement",
-            fit=ENDORSEMENT_WEIGHT,
-            reach=1.0,
-            seen=1.0,
-            half_lives=_half_lives(given_at.date(), cycle, policy),
+    pieces = []
+    for given_at, endorsement_id, fact, for_cycle, _ in standing_endorsements(employee):
+        if why_no_endorsement(given_at, fact, for_cycle, cycle, cycle_id, sponsor_id) is not None:
+            continue
+        age = _half_lives(given_at.date(), cycle, policy)
+        pieces.append(
+            Piece(
+                kind="endorsement",
+                evidence_id=endorsement_id,
+                occurred_on=given_at.date(),
+                matched=(),
+                shows="endorsement",
+                fit=ENDORSEMENT_WEIGHT,
+                reach=1.0,
+                seen=1.0,
+                half_lives=age,
+                doublings=math.log2(ENDORSEMENT_WEIGHT) - age,
+            )
         )
-        for given_at, endorsement_id, fact, for_cycle, _ in standing_endorsements(employee)
-        if why_no_endorsement(given_at, fact, for_cycle, cycle, cycle_id, sponsor_id) is None
-    ]
+    return pieces
 
 
 def _shown(employee: EmployeeState, cycle: CycleDefinition, piece: Piece) -> Evidence:
@@ -211,7 +219,7 @@ def _shown(employee: EmployeeState, cycle: CycleDefinition, piece: Piece) -> Evi
             title=f"Endorsed by {by.name if by is not None else 'another sponsor'}",
             outcome=said.given[3] if said.given is not None else "",
             occurred_on=piece.occurred_on,
-            reasons=(Reason(code="spoken_for", text="Somebody else has already spoken for them."),),
+            reasons=(_SPOKEN_FOR,),
         )
     done = employee.achievements[piece.evidence_id]
     return Evidence(
@@ -231,16 +239,16 @@ def _reasons(
     reasons = []
     if matched:
         reasons.append(Reason(code="competency", text=f"It shows {_listed(matched)}, which this cycle looks for."))
-    if done.impact:
-        reasons.append(Reason(code="impact", text=_IMPACT_WORDS[done.impact]))
+    if (impact := _IMPACT[done.impact]) is not None:
+        reasons.append(impact)
     if seen:
-        reasons.append(Reason(code="seen_by_you", text="You saw it yourself."))
+        reasons.append(_SEEN)
     if (cycle.evidence_to - done.occurred_on).days <= RECENT_DAYS:
-        reasons.append(Reason(code="recent", text="It is recent."))
+        reasons.append(_RECENT)
     if not reasons:
-        reasons.append(Reason(code="variety", text="It adds another side to the picture."))
+        reasons.append(_VARIETY)
     if not seen:  # after what speaks for it: it tells the sponsor what to ask about
-        reasons.append(Reason(code="not_yet_seen", text="You are not among those named as having seen it."))
+        reasons.append(_NOT_YET_SEEN)
     return tuple(reasons)
 
 
@@ -250,9 +258,7 @@ def _half_lives(day: date, cycle: CycleDefinition, policy: Policy) -> float:
 
 
 def _grade(piece: Piece, repeated: int) -> int:
-    # The weight as a power of 2: a product of such is a sum, and no age is so great that nothing is left.
-    doublings = math.log2(piece.fit * piece.reach * piece.seen) - piece.half_lives
-    return math.floor(GRADES_PER_DOUBLING * (doublings + _REPEATED_DOUBLINGS * repeated))
+    return math.floor(GRADES_PER_DOUBLING * (piece.doublings + _REPEATED_DOUBLINGS * repeated))
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -321,6 +321,8 @@ def _say_prompt(
     prompts: dict[str, StandingPrompt],
     outputs: list[Output],
 ) -> None:
+    if not employee.prompts and isinstance(says, NotAsked):
+        return  # nothing was asked that could be taken back; an id costs as much as the judgement
     pid = prompt_id(CycleId(said.cycle_id), EmployeeId(said.employee_id), EmployeeId(sponsor_id))
     before = employee.prompts.get(pid)
     status, content = _content(says)
@@ -369,9 +371,11 @@ def _say_gap(
     gaps: dict[str, StandingGap],
     outputs: list[Output],
 ) -> None:
+    is_open = isinstance(found, tuple)
+    if not employee.gaps and not is_open:
+        return
     gid = gap_id(CycleId(said.cycle_id), EmployeeId(said.employee_id))
     before = employee.gaps.get(gid)
-    is_open = isinstance(found, tuple)
     if before is None and not is_open:
         return
     content = _digest(*found) if isinstance(found, tuple) else b""
