@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Final
 
-from deploy.tracker import explain
+from deploy.tracker import explain, simulate, snapshot
 
 COMMANDS: Final[Mapping[str, ModuleType]] = {
     "explain": explain,
+    "simulate": simulate,
+    "snapshot": snapshot,
 }
 """Each module has `add_arguments(parser)` and `run(asked) -> int`; its docstring's first line says what it does."""
 

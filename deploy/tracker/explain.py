@@ -15,7 +15,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from deploy.tracker.options import add_bootstrap_servers, output, plain, watched
+from deploy.tracker.options import add_bootstrap_servers, cells, output, plain, watched
 from services.correlator.asking import Asking, Thing
 from services.correlator.explanation import (
     Condition,
@@ -226,7 +226,7 @@ def _gap(gap: GapExplained) -> RenderableType:
         for person in gap.considered:
             suggested = "yes" if person.suggested else f"no: {person.objection}"
             name = f"{person.name} ({person.person_id})"
-            table.add_row(*_cells(name, str(person.level), person.why, suggested, _places(person.facts)))
+            table.add_row(*cells(name, str(person.level), person.why, suggested, _places(person.facts)))
         parts.append(_indented(table))
     elif gap.open:
         parts.append(_indented(Text("Nobody came into question as a sponsor.")))
@@ -238,7 +238,7 @@ def _conditions(rule: str, conditions: Iterable[Condition]) -> RenderableType:
     table = Table(f"{rule}, in services/correlator/rules.py", "", "because", "facts", box=None, padding=(0, 1))
     for condition in conditions:
         answer = Text("yes", style="green") if condition.holds else Text("no", style="red")
-        because, places = _cells(condition.because, _places(condition.facts))
+        because, places = cells(condition.because, _places(condition.facts))
         table.add_row(_QUESTIONS[condition.name], answer, because, places)
     return table
 
@@ -294,7 +294,7 @@ def _versions(versions: Iterable[Version]) -> RenderableType:
         written = f"{place.topic} {place.partition}/{place.offset}" if place is not None else "nowhere yet"
         said = f"{version.version}. {version.type}{reason}"
         because = version.because_of
-        table.add_row(*_cells(said, moment(version.at), f"{_place(because)}, {because.type}", written))
+        table.add_row(*cells(said, moment(version.at), f"{_place(because)}, {because.type}", written))
         rows += 1
     return table if rows else Text("Nothing was ever said of it.")
 
@@ -316,7 +316,7 @@ def _facts(shown: _Shown, *, all_evidence: bool) -> RenderableType:
     for _, fact in sorted({fact.offset: fact for fact in named}.items()):
         told = Text(plain(f"{fact.type}: {fact.says}"))
         origin = Text(plain(f"{fact.source}, {fact.event_id}"), style="dim")
-        table.add_row(*_cells(_place(fact), moment(fact.written_at)), Group(told, origin))
+        table.add_row(*cells(_place(fact), moment(fact.written_at)), Group(told, origin))
     head = Text("The facts, as partition/offset in career-events", style="bold")
     return Group(head, _indented(table))
 
@@ -327,11 +327,6 @@ def _places(facts: Iterable[Fact]) -> str:
 
 def _place(fact: Fact) -> str:
     return f"{fact.partition}/{fact.offset}"
-
-
-def _cells(*texts: str) -> Iterator[Text]:
-    # As text, for rich would take what is in square brackets for its markup.
-    return (Text(plain(text)) for text in texts)
 
 
 def _indented(what: RenderableType) -> Padding:

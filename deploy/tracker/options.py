@@ -6,9 +6,11 @@ import argparse
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from deploy.broker import DEMO_PORT
 from deploy.spawn import LOOPBACK
@@ -33,6 +35,26 @@ def output() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=WIDTH)
 
 
+def add_until(parser: argparse.ArgumentParser) -> None:
+    """Add --until."""
+    parser.add_argument(
+        "--until",
+        type=_moment,
+        metavar="TIME",
+        help="read the log as it stood when its clock said this, as 2026-09-01T09:00Z (default: all of it)",
+    )
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: write it as 2026-09-01T09:00Z") from None
+    if moment.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"{text!r} has no time zone: add Z or an offset, as +02:00")
+    return moment
+
+
 class Watched:
     """Shows on stderr how far the reading is, a bar each; `watch("career-events/2")` makes the next."""
 
@@ -52,6 +74,11 @@ def watched() -> Iterator[Watched]:
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         yield Watched(progress)
+
+
+def cells(*texts: str) -> Iterator[Text]:
+    """Return what goes into a table's row; as text, for rich takes what is in square brackets for its markup."""
+    return (Text(plain(text)) for text in texts)
 
 
 def plain(text: str) -> str:

@@ -105,6 +105,18 @@ def chosen(
     return [ranked.piece for ranked in islice(in_order(pieces), policy.evidence_pieces)]
 
 
+def count_shown(employee: EmployeeState, cycle: CycleDefinition, cycle_id: str, sponsor_id: str, policy: Policy) -> int:
+    """Return how many pieces are shown, without weighing any: of what may be shown, as many as there is room for."""
+    found = 0
+    for done in employee.achievements.values():
+        if found == policy.evidence_pieces:
+            return found
+        found += why_no_achievement(done, cycle) is None
+    for given_at, _, fact, for_cycle, _ in standing_endorsements(employee):
+        found += why_no_endorsement(given_at, fact, for_cycle, cycle, cycle_id, sponsor_id) is None
+    return min(found, policy.evidence_pieces)
+
+
 def weigh(
     employee: EmployeeState, cycle: CycleDefinition, cycle_id: str, sponsor_id: str, policy: Policy
 ) -> list[Piece]:
@@ -118,7 +130,10 @@ def in_order(pieces: Sequence[Piece]) -> Iterator[Ranked]:
     """Yield the pieces, the best first; each that is yielded makes those that show the same weigh less."""
     # A grade only ever falls as others are shown, so one that was worked out earlier is at worst too good: the first
     # of the heap whose grade is of now is the best of all.
-    heap = [(-_grade(piece, 0), piece.occurred_on, piece.evidence_id, n, 0) for n, piece in enumerate(pieces)]
+    heap = [
+        (-math.floor(GRADES_PER_DOUBLING * piece.doublings), piece.occurred_on, piece.evidence_id, n, 0)
+        for n, piece in enumerate(pieces)
+    ]
     heapify(heap)
     shown: Counter[str] = Counter()
     while heap:
@@ -136,6 +151,8 @@ def why_no_achievement(done: AchievementFact, cycle: CycleDefinition) -> LeftOut
     """Return why an achievement is no evidence in this cycle; None where it is."""
     if done.retracted:
         return "retracted"
+    if cycle.evidence_from <= done.occurred_on <= cycle.evidence_to:
+        return None
     return _outside(done.occurred_on, cycle)
 
 
@@ -166,13 +183,16 @@ def _outside(day: date, cycle: CycleDefinition) -> LeftOutBecause | None:
 def _achievements(employee: EmployeeState, cycle: CycleDefinition, sponsor_id: str, policy: Policy) -> list[Piece]:
     sponsor = employee.people.get(sponsor_id)
     sponsor_refs = set(sponsor.refs) if sponsor is not None else set()
+    wanted = cycle.competencies
+    fits = [MATCH_WEIGHT[min(matches, len(MATCH_WEIGHT) - 1)] for matches in range(len(wanted) + 1)]
     pieces = []
     for achievement_id, done in employee.achievements.items():
         if why_no_achievement(done, cycle) is not None:
             continue
-        matched = tuple([competency for competency in cycle.competencies if competency in done.competencies])
-        shows = matched[0] if matched else (done.competencies[0] if done.competencies else "")
-        fit = MATCH_WEIGHT[min(len(matched), len(MATCH_WEIGHT) - 1)]
+        theirs = done.competencies
+        matched = tuple([competency for competency in wanted if competency in theirs])
+        shows = matched[0] if matched else (theirs[0] if theirs else "")
+        fit = fits[len(matched)]
         reach = IMPACT_WEIGHT[done.impact]
         seen = 1.0 if sponsor_refs.isdisjoint(done.witnesses) else SEEN_WEIGHT
         age = _half_lives(done.occurred_on, cycle, policy)
@@ -254,7 +274,7 @@ def _reasons(
 
 def _half_lives(day: date, cycle: CycleDefinition, policy: Policy) -> float:
     """Return its age in half-lives, counted back from the end of the evidence window: each halves its weight."""
-    return (cycle.evidence_to - day).days / policy.half_life_days
+    return (cycle.evidence_to.toordinal() - day.toordinal()) / policy.half_life_days
 
 
 def _grade(piece: Piece, repeated: int) -> int:

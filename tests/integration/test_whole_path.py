@@ -24,6 +24,7 @@ from deploy.tracker.__main__ import main as tracker
 from services.correlator.explanation import explain, known_cycles
 from services.correlator.policy import Policy
 from services.correlator.replay import Follower
+from shared.company.cycles import PROMOTION, PROMOTION_CYCLE_AMENDED
 from shared.company.scenario import Scenario, demo_scenario
 from shared.streaming.reading import partition_of, read_to_the_end
 from shared.streaming.topics import CAREER_EVENTS, create_topics
@@ -83,6 +84,7 @@ def test_the_autumn_ends_in_the_prompts_and_gaps_that_it_calls_for(tmp_path: Pat
             assert any(d["outcome"] == "delivered" for d in deliveries) or snoozed
 
         every_prompt_and_gap_is_explained_as_it_stands(system, scenario, insights)
+        an_open_cycle_is_simulated_as_it_stands(system, insights, tmp_path)
 
         # told once more, all of it changes nothing
         feeder.feed(scenario.records(), lambda _: None)
@@ -145,6 +147,27 @@ def every_prompt_and_gap_is_explained_as_it_stands(system: System, scenario: Sce
     assert [p["verdict"] for p in answer.json()["prompts"] if p["prompt_id"] == prompt["prompt_id"]] == ["spoken"]
     answer = httpx.get(url, params={"employee": "nobody"}, trust_env=False, timeout=30)
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
+def an_open_cycle_is_simulated_as_it_stands(system: System, insights: Insights, tmp_path: Path) -> None:
+    """Simulate a cycle that is open: what would be asked and where gaps would be is what stands."""
+    cycle = tmp_path / "cycle.json"
+    cycle.write_text(json.dumps(PROMOTION_CYCLE_AMENDED.payload()))
+    standing = {
+        "prompts": len(list(insights.all("/v1/prompts", cycle=PROMOTION, status="open"))),
+        "gaps": len(list(insights.all("/v1/gaps", cycle=PROMOTION, status="open"))),
+    }
+    assert standing["prompts"] > 0
+    assert standing["gaps"] > 0
+    snapshot = str(tmp_path / "company.snapshot")
+    kafka = ["--bootstrap-servers", system.bootstrap_servers]
+    assert tracker(["snapshot", snapshot, *kafka]) == 0
+    for source in (kafka, ["--snapshot", snapshot]):
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            assert tracker(["simulate", "--cycle", str(cycle), "--json", *source]) == 0
+        told = json.loads(out.getvalue())
+        assert {name: told[name] for name in standing} == standing
 
 
 def explained_by_the_command(system: System, *arguments: str) -> tuple[int, str]:
