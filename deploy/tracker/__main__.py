@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Final
 
-from deploy.tracker import explain, simulate, snapshot
+from deploy.tracker import explain, person, simulate, snapshot
 
 COMMANDS: Final[Mapping[str, ModuleType]] = {
     "explain": explain,
+    "person": person,
     "simulate": simulate,
     "snapshot": snapshot,
 }

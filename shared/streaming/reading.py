@@ -49,6 +49,19 @@ def partition_of(key: bytes) -> int:
     return int((murmur2(key) & 0x7FFFFFFF) % PARTITIONS)
 
 
+def partitions_by_topic(bootstrap_servers: str) -> dict[str, list[int]]:
+    """Return all topics that there are, with the numbers of their partitions.
+
+    Raises:
+        NotRead: Kafka is away.
+    """
+    try:
+        with closing(KafkaConsumer(bootstrap_servers=bootstrap_servers.split(","), **_CONSUMER)) as consumer:
+            return {topic: sorted(consumer.partitions_for_topic(topic) or ()) for topic in consumer.topics()}
+    except KafkaError as exc:
+        raise NotRead(f"can't reach Kafka at {bootstrap_servers}: {exc}. Is it running there?") from exc
+
+
 def read_to_the_end(
     bootstrap_servers: str,
     topic: str,

@@ -26,7 +26,7 @@ from services.correlator.policy import Policy
 from services.correlator.replay import Follower
 from shared.company.cycles import PROMOTION, PROMOTION_CYCLE_AMENDED
 from shared.company.scenario import Scenario, demo_scenario
-from shared.streaming.reading import partition_of, read_to_the_end
+from shared.streaming.reading import partition_of, partitions_by_topic, read_to_the_end
 from shared.streaming.topics import CAREER_EVENTS, create_topics
 
 pytestmark = pytest.mark.kafka
@@ -85,6 +85,7 @@ def test_the_autumn_ends_in_the_prompts_and_gaps_that_it_calls_for(tmp_path: Pat
 
         every_prompt_and_gap_is_explained_as_it_stands(system, scenario, insights)
         an_open_cycle_is_simulated_as_it_stands(system, insights, tmp_path)
+        all_that_is_held_on_a_person_is_exported(system, scenario, insights, tmp_path)
 
         # told once more, all of it changes nothing
         feeder.feed(scenario.records(), lambda _: None)
@@ -168,6 +169,34 @@ def an_open_cycle_is_simulated_as_it_stands(system: System, insights: Insights, 
             assert tracker(["simulate", "--cycle", str(cycle), "--json", *source]) == 0
         told = json.loads(out.getvalue())
         assert {name: told[name] for name in standing} == standing
+
+
+def all_that_is_held_on_a_person_is_exported(
+    system: System, scenario: Scenario, insights: Insights, tmp_path: Path
+) -> None:
+    """Export a person, and look through every byte of every topic for what the export has left out."""
+    prompt = next(insights.all("/v1/prompts", status="open"))
+    who = scenario.company.person(int(prompt["employee_id"][1:]) - 1)
+    out = io.StringIO()
+    asked = ["person", "export", who.employee_id, "--bootstrap-servers", system.bootstrap_servers]
+    with contextlib.redirect_stdout(out):
+        assert tracker([*asked, "--database-url", f"sqlite:///{tmp_path}/insights.db"]) == 0
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    exported = {(line["topic"], line["partition"], line["offset"]) for line in lines if "topic" in line}
+    marks = [mark.encode() for mark in (who.employee_id, who.email, who.github, who.jira) if mark]
+    held = {
+        (record.topic, record.partition, record.offset)
+        for topic, partitions in partitions_by_topic(system.bootstrap_servers).items()
+        if not topic.startswith("__")
+        for record in read_to_the_end(system.bootstrap_servers, topic, partitions)
+        if any(mark in (record.key or b"") + b" " + (record.value or b"") for mark in marks)
+    }
+    assert held <= exported
+    topics = {line["topic"] for line in lines if "topic" in line}
+    assert {"identities", "career-events", "prompts", "feeds.people", "correlator-standing-changelog"} <= topics
+    assert {"profiles", "prompts"} <= {line["table"] for line in lines if "table" in line}
+    states = [line for line in lines if line.get("topic") == "correlator-standing-changelog" and line["keyed_by_them"]]
+    assert states[-1]["value"]["employee_id"] == who.employee_id
 
 
 def explained_by_the_command(system: System, *arguments: str) -> tuple[int, str]:
