@@ -37,7 +37,7 @@ class Marks:
 
     def __init__(self, employee_id: str, refs: list[str]) -> None:
         names = {employee_id, *refs, *(ref.partition(":")[2] for ref in refs)}
-        self.names = sorted(filter(None, names), key=len, reverse=True)
+        self.names = sorted(filter(None, names), key=lambda name: (-len(name), name))
         # Whole words only, or E00036 would be found in E000361; case does not count, as it does not in an address.
         one_of = "|".join(re.escape(name) for name in self.names)
         self._pattern = re.compile(rf"(?<!\w)(?:{one_of})(?!\w)".encode(), re.IGNORECASE)
