@@ -37,6 +37,8 @@ def _mebibytes(value: float) -> str:
 COLUMNS: Final[Sequence[tuple[str, str, _Show]]] = (
     ("events_per_second", "events/s", _whole),
     ("events_per_cpu_second", "events/CPU-s", _whole),
+    ("run_seconds", "run s", _seconds),
+    ("run_cpu_seconds", "run CPU-s", _seconds),
     ("peak_rss_bytes", "peak MiB", _mebibytes),
     ("state_bytes", "state B/employee", _whole),
     ("start_seconds", "start s", _seconds),

@@ -23,6 +23,7 @@ from rich.table import Table
 
 from deploy.broker import DEMO_PORT
 from deploy.spawn import LOOPBACK
+from deploy.tracker.options import plain
 
 GROUP: Final = "dead-letter-replay"
 """The consumer group whose offsets say what was replayed."""
@@ -298,11 +299,11 @@ def list_letters(letters: DeadLetters, options: argparse.Namespace) -> int:
         where = f"{_or_unknown(letter.source_partition)}/{_or_unknown(letter.source_offset)}"
         table.add_row(
             f"{letter.buried_at:%Y-%m-%d %H:%M:%S}Z",
-            _plain(letter.source_topic or f"? ({letter.place.topic})"),
+            plain(letter.source_topic or f"? ({letter.place.topic})"),
             where,
-            _plain(letter.service),
+            plain(letter.service),
             "yes" if letters.was_replayed(letter) else "",
-            _plain(letter.reason),
+            plain(letter.reason),
         )
     console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
     if count:
@@ -345,7 +346,7 @@ def replay_letters(letters: DeadLetters, options: argparse.Namespace) -> int:
             letters.replay(waiting)
     if options.dry_run:
         for letter in waiting:
-            print(f"{letter.source_topic} {_or_unknown(letter.source_partition)}: {_plain(letter.reason)}")
+            print(f"{letter.source_topic} {_or_unknown(letter.source_partition)}: {plain(letter.reason)}")
     print(
         f"{sent} {'would be ' if options.dry_run else ''}put back; "
         f"{before} had been before, {others} have another reason"
@@ -415,11 +416,6 @@ def _as_json(letter: DeadLetter, *, replayed: bool) -> dict[str, Any]:
         "value_bytes": None if letter.value is None else len(letter.value),
         "replayed": replayed,
     }
-
-
-def _plain(text: str) -> str:
-    """Return `text` without what could command a terminal: it may hold words of whoever sent the record."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _or_unknown(number: int | None) -> str:

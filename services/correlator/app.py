@@ -1,7 +1,8 @@
-"""Wires the correlator: career-events in, prompts and gaps out, state by employee."""
+"""Wires the correlator: career-events in, prompts and gaps out, state by employee; and why, over HTTP."""
 
 from __future__ import annotations
 
+from services.correlator.api import make_api
 from services.correlator.handlers import Correlator
 from services.correlator.settings import CorrelatorSettings
 from shared.streaming.service import StreamService
@@ -12,7 +13,9 @@ NAME = "correlator"
 
 def build(settings: CorrelatorSettings) -> StreamService:
     """Return the service, not started."""
-    service = StreamService(NAME, settings)
+    service = StreamService(
+        NAME, settings, http=lambda health: make_api(settings.kafka_bootstrap_servers, settings.policy, health)
+    )
     state = service.state("standing")
     correlator = Correlator(state, settings.policy, NAME, service.keep)
     service.consume([CAREER_EVENTS], correlator.handle, state=state, max_run=1000)

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
-from datetime import date
-from typing import Final
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime
+from heapq import heapify, heappop, heappush
+from itertools import islice
+from typing import Final, Literal, NamedTuple
+
+import msgspec
 
 from services.correlator.policy import Policy
 from services.correlator.standing import standing_endorsements
-from services.correlator.state import AchievementFact, CycleDefinition, EmployeeState
+from services.correlator.state import AchievementFact, CycleDefinition, EmployeeState, EndorsementFact
 from shared.contracts.outputs import Evidence, Reason
 
 GRADES_PER_DOUBLING: Final = 4
@@ -30,21 +34,57 @@ REPEATED_WEIGHT: Final = 0.6
 ENDORSEMENT_WEIGHT: Final = 3.0
 RECENT_DAYS: Final = 92
 
-_IMPACT_WORDS: Final = (
-    "",
-    "It mattered to the team.",
-    "It mattered to several teams.",
-    "It mattered to the whole company or its customers.",
+_REPEATED_DOUBLINGS: Final = math.log2(REPEATED_WEIGHT)
+
+_IMPACT: Final = (
+    None,
+    Reason(code="impact", text="It mattered to the team."),
+    Reason(code="impact", text="It mattered to several teams."),
+    Reason(code="impact", text="It mattered to the whole company or its customers."),
 )
+_SEEN: Final = Reason(code="seen_by_you", text="You saw it yourself.")
+_RECENT: Final = Reason(code="recent", text="It is recent.")
+_VARIETY: Final = Reason(code="variety", text="It adds another side to the picture.")
+_NOT_YET_SEEN: Final = Reason(code="not_yet_seen", text="You are not among those named as having seen it.")
+_SPOKEN_FOR: Final = Reason(code="spoken_for", text="Somebody else has already spoken for them.")
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    doublings: float
-    """The weight as a power of 2: a product of them is a sum, and no age is so great that nothing is left."""
+class Piece(msgspec.Struct, frozen=True, gc=False):
+    """Something that may be shown; its weight is `fit * reach * seen`, halved `half_lives` times.
+
+    Attributes:
+        matched: the cycle's competencies that it shows.
+        shows: what repetition is measured by.
+        fit: the term of the competencies; of an endorsement, the weight of such.
+        reach: the term of its impact.
+        seen: the term of the sponsor's having seen it.
+        half_lives: its age, counted back from the end of the evidence window.
+        doublings: the weight as a power of 2: a product of such is a sum, and no age is so great that nothing is left.
+    """
+
+    kind: Literal["achievement", "endorsement"]
+    evidence_id: str
+    occurred_on: date
+    matched: tuple[str, ...]
     shows: str
-    """What repetition is measured by."""
-    evidence: Evidence
+    fit: float
+    reach: float
+    seen: float
+    half_lives: float
+    doublings: float
+
+
+class Ranked(NamedTuple):
+    """A piece in its place: what it shows has been shown so many times before it, and its weight has this grade."""
+
+    piece: Piece
+    repeated: int
+    grade: int
+
+
+LeftOutBecause = Literal[
+    "retracted", "before_window", "after_window", "by_the_sponsor", "for_this_cycle", "after_the_opening"
+]
 
 
 def rank(
@@ -54,114 +94,192 @@ def rank(
 
     Achievements of the evidence window, and endorsements that others gave before the cycle opened.
     """
-    left = _achievements(employee, cycle, sponsor_id, policy)
-    left += _endorsements(employee, cycle, cycle_id, sponsor_id, policy)
-    chosen: list[Evidence] = []
+    return tuple(_shown(employee, cycle, piece) for piece in chosen(employee, cycle, cycle_id, sponsor_id, policy))
+
+
+def chosen(
+    employee: EmployeeState, cycle: CycleDefinition, cycle_id: str, sponsor_id: str, policy: Policy
+) -> list[Piece]:
+    """Return the pieces that are shown, the best first."""
+    pieces = weigh(employee, cycle, cycle_id, sponsor_id, policy)
+    return [ranked.piece for ranked in islice(in_order(pieces), policy.evidence_pieces)]
+
+
+def count_shown(employee: EmployeeState, cycle: CycleDefinition, cycle_id: str, sponsor_id: str, policy: Policy) -> int:
+    """Return how many pieces are shown, without weighing any: of what may be shown, as many as there is room for."""
+    found = 0
+    for done in employee.achievements.values():
+        if found == policy.evidence_pieces:
+            return found
+        found += why_no_achievement(done, cycle) is None
+    for given_at, _, fact, for_cycle, _ in standing_endorsements(employee):
+        found += why_no_endorsement(given_at, fact, for_cycle, cycle, cycle_id, sponsor_id) is None
+    return min(found, policy.evidence_pieces)
+
+
+def weigh(
+    employee: EmployeeState, cycle: CycleDefinition, cycle_id: str, sponsor_id: str, policy: Policy
+) -> list[Piece]:
+    """Return all that may be shown to this sponsor, in no order that matters."""
+    pieces = _achievements(employee, cycle, sponsor_id, policy)
+    pieces += _endorsements(employee, cycle, cycle_id, sponsor_id, policy)
+    return pieces
+
+
+def in_order(pieces: Sequence[Piece]) -> Iterator[Ranked]:
+    """Yield the pieces, the best first; each that is yielded makes those that show the same weigh less."""
+    # A grade only ever falls as others are shown, so one that was worked out earlier is at worst too good: the first
+    # of the heap whose grade is of now is the best of all.
+    heap = [
+        (-math.floor(GRADES_PER_DOUBLING * piece.doublings), piece.occurred_on, piece.evidence_id, n, 0)
+        for n, piece in enumerate(pieces)
+    ]
+    heapify(heap)
     shown: Counter[str] = Counter()
-    while left and len(chosen) < policy.evidence_pieces:
-        best = min(
-            left,
-            key=lambda c: (
-                -_grade(c.doublings + math.log2(REPEATED_WEIGHT) * shown[c.shows]),
-                c.evidence.occurred_on,
-                c.evidence.evidence_id,
-            ),
-        )
-        left.remove(best)
-        shown[best.shows] += 1
-        chosen.append(best.evidence)
-    return tuple(chosen)
+    while heap:
+        grade, occurred_on, evidence_id, n, repeated = heappop(heap)
+        piece = pieces[n]
+        if repeated != shown[piece.shows]:
+            repeated = shown[piece.shows]
+            heappush(heap, (-_grade(piece, repeated), occurred_on, evidence_id, n, repeated))
+            continue
+        shown[piece.shows] += 1
+        yield Ranked(piece, repeated, -grade)
 
 
-def _achievements(employee: EmployeeState, cycle: CycleDefinition, sponsor_id: str, policy: Policy) -> list[_Candidate]:
+def why_no_achievement(done: AchievementFact, cycle: CycleDefinition) -> LeftOutBecause | None:
+    """Return why an achievement is no evidence in this cycle; None where it is."""
+    if done.retracted:
+        return "retracted"
+    if cycle.evidence_from <= done.occurred_on <= cycle.evidence_to:
+        return None
+    return _outside(done.occurred_on, cycle)
+
+
+def why_no_endorsement(
+    given_at: datetime,
+    fact: EndorsementFact,
+    for_cycle: str | None,
+    cycle: CycleDefinition,
+    cycle_id: str,
+    sponsor_id: str,
+) -> LeftOutBecause | None:
+    """Return why a standing endorsement is no evidence for this sponsor in this cycle; None where it is."""
+    if fact.sponsor_id == sponsor_id:
+        return "by_the_sponsor"
+    if for_cycle == cycle_id:
+        return "for_this_cycle"
+    if given_at >= cycle.opens_at:
+        return "after_the_opening"
+    return _outside(given_at.date(), cycle)
+
+
+def _outside(day: date, cycle: CycleDefinition) -> LeftOutBecause | None:
+    if day < cycle.evidence_from:
+        return "before_window"
+    return "after_window" if day > cycle.evidence_to else None
+
+
+def _achievements(employee: EmployeeState, cycle: CycleDefinition, sponsor_id: str, policy: Policy) -> list[Piece]:
     sponsor = employee.people.get(sponsor_id)
     sponsor_refs = set(sponsor.refs) if sponsor is not None else set()
-    candidates = []
+    wanted = cycle.competencies
+    fits = [MATCH_WEIGHT[min(matches, len(MATCH_WEIGHT) - 1)] for matches in range(len(wanted) + 1)]
+    pieces = []
     for achievement_id, done in employee.achievements.items():
-        if done.retracted or not cycle.evidence_from <= done.occurred_on <= cycle.evidence_to:
+        if why_no_achievement(done, cycle) is not None:
             continue
-        matched = [competency for competency in cycle.competencies if competency in done.competencies]
-        seen = not sponsor_refs.isdisjoint(done.witnesses)
-        weight = (
-            MATCH_WEIGHT[min(len(matched), len(MATCH_WEIGHT) - 1)]
-            * IMPACT_WEIGHT[done.impact]
-            * (SEEN_WEIGHT if seen else 1.0)
-        )
-        shows = matched[0] if matched else (done.competencies[0] if done.competencies else "")
-        candidates.append(
-            _Candidate(
-                math.log2(weight) - _half_lives(done.occurred_on, cycle, policy),
-                shows,
-                Evidence(
-                    kind="achievement",
-                    evidence_id=achievement_id,
-                    title=done.title,
-                    outcome=done.outcome,
-                    occurred_on=done.occurred_on,
-                    link=done.link,
-                    reasons=_reasons(done, matched, cycle, seen=seen),
-                ),
-            )
-        )
-    return candidates
+        theirs = done.competencies
+        matched = tuple([competency for competency in wanted if competency in theirs])
+        shows = matched[0] if matched else (theirs[0] if theirs else "")
+        fit = fits[len(matched)]
+        reach = IMPACT_WEIGHT[done.impact]
+        seen = 1.0 if sponsor_refs.isdisjoint(done.witnesses) else SEEN_WEIGHT
+        age = _half_lives(done.occurred_on, cycle, policy)
+        doublings = math.log2(fit * reach * seen) - age
+        day = done.occurred_on
+        # By place, not by name: this is done for each achievement at each event, and names cost as much as the rest.
+        pieces.append(Piece("achievement", achievement_id, day, matched, shows, fit, reach, seen, age, doublings))
+    return pieces
 
 
 def _endorsements(
     employee: EmployeeState, cycle: CycleDefinition, cycle_id: str, sponsor_id: str, policy: Policy
-) -> list[_Candidate]:
-    candidates = []
-    for given_at, endorsement_id, fact, for_cycle, statement in standing_endorsements(employee):
-        day = given_at.date()
-        if (
-            fact.sponsor_id == sponsor_id
-            or for_cycle == cycle_id
-            or given_at >= cycle.opens_at
-            or not cycle.evidence_from <= day <= cycle.evidence_to
-        ):
+) -> list[Piece]:
+    pieces = []
+    for given_at, endorsement_id, fact, for_cycle, _ in standing_endorsements(employee):
+        if why_no_endorsement(given_at, fact, for_cycle, cycle, cycle_id, sponsor_id) is not None:
             continue
-        by = employee.people.get(fact.sponsor_id)
-        candidates.append(
-            _Candidate(
-                math.log2(ENDORSEMENT_WEIGHT) - _half_lives(day, cycle, policy),
-                "endorsement",
-                Evidence(
-                    kind="endorsement",
-                    evidence_id=endorsement_id,
-                    title=f"Endorsed by {by.name if by is not None else 'another sponsor'}",
-                    outcome=statement,
-                    occurred_on=day,
-                    reasons=(Reason(code="spoken_for", text="Somebody else has already spoken for them."),),
-                ),
+        age = _half_lives(given_at.date(), cycle, policy)
+        pieces.append(
+            Piece(
+                kind="endorsement",
+                evidence_id=endorsement_id,
+                occurred_on=given_at.date(),
+                matched=(),
+                shows="endorsement",
+                fit=ENDORSEMENT_WEIGHT,
+                reach=1.0,
+                seen=1.0,
+                half_lives=age,
+                doublings=math.log2(ENDORSEMENT_WEIGHT) - age,
             )
         )
-    return candidates
+    return pieces
 
 
-def _reasons(done: AchievementFact, matched: list[str], cycle: CycleDefinition, *, seen: bool) -> tuple[Reason, ...]:
+def _shown(employee: EmployeeState, cycle: CycleDefinition, piece: Piece) -> Evidence:
+    """Return the piece as the sponsor sees it."""
+    if piece.kind == "endorsement":
+        said = employee.endorsements[piece.evidence_id]
+        by = employee.people.get(said.sponsor_id)
+        return Evidence(
+            kind="endorsement",
+            evidence_id=piece.evidence_id,
+            title=f"Endorsed by {by.name if by is not None else 'another sponsor'}",
+            outcome=said.given[3] if said.given is not None else "",
+            occurred_on=piece.occurred_on,
+            reasons=(_SPOKEN_FOR,),
+        )
+    done = employee.achievements[piece.evidence_id]
+    return Evidence(
+        kind="achievement",
+        evidence_id=piece.evidence_id,
+        title=done.title,
+        outcome=done.outcome,
+        occurred_on=done.occurred_on,
+        link=done.link,
+        reasons=_reasons(done, piece.matched, cycle, seen=piece.seen > 1.0),
+    )
+
+
+def _reasons(
+    done: AchievementFact, matched: Sequence[str], cycle: CycleDefinition, *, seen: bool
+) -> tuple[Reason, ...]:
     reasons = []
     if matched:
         reasons.append(Reason(code="competency", text=f"It shows {_listed(matched)}, which this cycle looks for."))
-    if done.impact:
-        reasons.append(Reason(code="impact", text=_IMPACT_WORDS[done.impact]))
+    if (impact := _IMPACT[done.impact]) is not None:
+        reasons.append(impact)
     if seen:
-        reasons.append(Reason(code="seen_by_you", text="You saw it yourself."))
+        reasons.append(_SEEN)
     if (cycle.evidence_to - done.occurred_on).days <= RECENT_DAYS:
-        reasons.append(Reason(code="recent", text="It is recent."))
+        reasons.append(_RECENT)
     if not reasons:
-        reasons.append(Reason(code="variety", text="It adds another side to the picture."))
+        reasons.append(_VARIETY)
     if not seen:  # after what speaks for it: it tells the sponsor what to ask about
-        reasons.append(Reason(code="not_yet_seen", text="You are not among those named as having seen it."))
+        reasons.append(_NOT_YET_SEEN)
     return tuple(reasons)
 
 
 def _half_lives(day: date, cycle: CycleDefinition, policy: Policy) -> float:
     """Return its age in half-lives, counted back from the end of the evidence window: each halves its weight."""
-    return (cycle.evidence_to - day).days / policy.half_life_days
+    return (cycle.evidence_to.toordinal() - day.toordinal()) / policy.half_life_days
 
 
-def _grade(doublings: float) -> int:
-    return math.floor(GRADES_PER_DOUBLING * doublings)
+def _grade(piece: Piece, repeated: int) -> int:
+    return math.floor(GRADES_PER_DOUBLING * (piece.doublings + _REPEATED_DOUBLINGS * repeated))
 
 
-def _listed(words: list[str]) -> str:
+def _listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]

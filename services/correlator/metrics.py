@@ -14,4 +14,10 @@ VISIT_SECONDS = Histogram(
     "Time to look at all employees of a partition after a cycle or the clock moved",
     buckets=(0.001, 0.01, 0.1, 0.5, 1, 5, 10, 60, 300),
 )
+EXPLANATION_SECONDS = Histogram(
+    "correlator_explanation_seconds",
+    "Time to answer why a prompt or a gap exists, its turn awaited, by outcome: explained, not_known, busy, failed",
+    ["outcome"],
+    buckets=(0.1, 0.5, 1, 5, 10, 30, 60, 300),
+)
 CLOCK = Gauge("correlator_clock_timestamp_seconds", "The time, as the log tells it", ["partition"])

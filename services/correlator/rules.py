@@ -68,11 +68,11 @@ GapClosedBecause = Literal["sponsor_found", "cycle_closed", "cycle_cancelled", "
 
 @dataclass(frozen=True)
 class Asked:
-    """The sponsor should be asked."""
+    """The sponsor should be asked, for an employee with this profile, until the cycle ends."""
 
-    body: PromptBody
+    profile: ProfileFrom
+    until: datetime
     timezone: str
-    refs: tuple[Ref, ...]
     snoozed_until: datetime | None
 
 
@@ -132,11 +132,18 @@ def reconsider(employee: EmployeeState, calendar: Calendar, because_of: EventId,
         if cycle.definition is None:
             continue
         spoken_for = False
-        for sponsor_id in _who_may_be_asked(employee, cycle_id):
-            verdict = judge(employee, cycle_id, cycle, cycle.definition, sponsor_id, now, policy)
+        for sponsor_id in who_may_be_asked(employee, cycle_id):
+            verdict = judge(employee, cycle_id, cycle, cycle.definition, sponsor_id, now)
             spoken_for = spoken_for or not isinstance(verdict, NotAsked)
+            says: _Prompt | Spoken | NotAsked
+            if isinstance(verdict, Asked):
+                body = _body(employee, verdict, cycle_id, cycle.definition, sponsor_id, now, policy)
+                refs = tuple(Ref(ref) for ref in employee.people[sponsor_id].refs if ref.startswith(_REACHED_BY))
+                says = _Prompt(body, verdict.timezone, refs, verdict.snoozed_until)
+            else:
+                says = verdict
             said = _Said(employee.employee_id, cycle_id, now, because_of)
-            _say_prompt(employee, sponsor_id, verdict, said, prompts, outputs)
+            _say_prompt(employee, sponsor_id, says, said, prompts, outputs)
         found = has_gap(employee, cycle_id, cycle, cycle.definition, now, policy, spoken_for=spoken_for)
         _say_gap(employee, found, _Said(employee.employee_id, cycle_id, now, because_of), gaps, outputs)
     changed = msgspec.structs.replace(employee, prompts=prompts, gaps=gaps, due_at=_due_at(employee, calendar, now))
@@ -162,7 +169,6 @@ def judge(
     definition: CycleDefinition,
     sponsor_id: str,
     now: datetime,
-    policy: Policy,
 ) -> Verdict:
     """Decide whether this sponsor is prompted for this employee in this cycle. This is the rule.
 
@@ -174,7 +180,7 @@ def judge(
     if is_cancelled(cycle, definition):
         return NotAsked("cycle_cancelled")
     end = ends_at(cycle, definition)
-    if (endorsement_id := _spoken_by(employee, cycle_id, definition, end, sponsor_id)) is not None:
+    if (endorsement_id := spoken_by(employee, cycle_id, definition, end, sponsor_id)) is not None:
         return Spoken(endorsement_id)
     if now >= end:
         return NotAsked("cycle_closed")
@@ -191,10 +197,7 @@ def judge(
     if answer.declined is not None:
         return NotAsked("declined")
     snoozed_until = answer.snoozed[1] if answer.snoozed is not None and answer.snoozed[1] > now else None
-    body = _body(employee, profile, cycle_id, definition, end, sponsor_id, now, policy)
-    sponsor = employee.people[sponsor_id]
-    refs = tuple(Ref(ref) for ref in sponsor.refs if ref.startswith(_REACHED_BY))
-    return Asked(body, sponsor.timezone, refs, snoozed_until)
+    return Asked(profile, end, employee.people[sponsor_id].timezone, snoozed_until)
 
 
 def has_gap(
@@ -230,7 +233,7 @@ def has_gap(
     return suggest(employee, profile, definition, cycle_id, now, policy)
 
 
-def _spoken_by(
+def spoken_by(
     employee: EmployeeState, cycle_id: str, cycle: CycleDefinition, end: datetime, sponsor_id: str
 ) -> str | None:
     """Return the endorsement by which this sponsor has spoken: for this cycle, or a general one while it is open."""
@@ -246,7 +249,7 @@ def _spoken_by(
     return None
 
 
-def _who_may_be_asked(employee: EmployeeState, cycle_id: str) -> list[str]:
+def who_may_be_asked(employee: EmployeeState, cycle_id: str) -> list[str]:
     """Return who is or was a sponsor of theirs, or was asked in this cycle; in a fixed order."""
     sponsors = {tie.other_id for tie in employee.ties.values() if tie.kind == "sponsor"}
     asked = {prompt.sponsor_id for prompt in employee.prompts.values() if prompt.cycle_id == cycle_id}
@@ -255,14 +258,14 @@ def _who_may_be_asked(employee: EmployeeState, cycle_id: str) -> list[str]:
 
 def _body(
     employee: EmployeeState,
-    profile: ProfileFrom,
+    asked: Asked,
     cycle_id: str,
     cycle: CycleDefinition,
-    end: datetime,
     sponsor_id: str,
     now: datetime,
     policy: Policy,
 ) -> PromptBody:
+    profile = asked.profile
     since = min(
         tie.started[0]
         for tie in ties_at(employee, "sponsor", now)
@@ -274,7 +277,7 @@ def _body(
             kind=cycle.kind,
             title=cycle.title,
             competencies=cycle.competencies,
-            closes_at=end,
+            closes_at=asked.until,
         ),
         protege=Protege(
             employee_id=EmployeeId(employee.employee_id),
@@ -295,6 +298,17 @@ def _body(
 
 
 @dataclass(frozen=True)
+class _Prompt:
+    """What an asked sponsor is shown."""
+
+    body: PromptBody
+    timezone: str
+    refs: tuple[Ref, ...]
+    """By which channels know the sponsor."""
+    snoozed_until: datetime | None
+
+
+@dataclass(frozen=True)
 class _Said:
     """What all outputs of one cycle and cause have in common."""
 
@@ -307,14 +321,16 @@ class _Said:
 def _say_prompt(
     employee: EmployeeState,
     sponsor_id: str,
-    verdict: Verdict,
+    says: _Prompt | Spoken | NotAsked,
     said: _Said,
     prompts: dict[str, StandingPrompt],
     outputs: list[Output],
 ) -> None:
+    if not employee.prompts and isinstance(says, NotAsked):
+        return  # nothing was asked that could be taken back; an id costs as much as the judgement
     pid = prompt_id(CycleId(said.cycle_id), EmployeeId(said.employee_id), EmployeeId(sponsor_id))
     before = employee.prompts.get(pid)
-    status, content = _content(verdict)
+    status, content = _content(says)
     if before is None and status == "withdrawn":
         return
     if before is not None and (before.status, before.content) == (status, content):
@@ -332,8 +348,8 @@ def _say_prompt(
         "at": said.at,
         "because_of": said.because_of,
     }
-    match verdict:
-        case Asked(body, timezone, refs, snoozed_until):
+    match says:
+        case _Prompt(body, timezone, refs, snoozed_until):
             of = PromptUpdated if before is not None and before.status == "open" else PromptOpened
             outputs.append(
                 of(**common, sponsor_timezone=timezone, sponsor_refs=refs, snoozed_until=snoozed_until, body=body)
@@ -344,10 +360,10 @@ def _say_prompt(
             outputs.append(PromptWithdrawn(**common, reason=reason))
 
 
-def _content(verdict: Verdict) -> tuple[Literal["open", "fulfilled", "withdrawn"], bytes]:
+def _content(says: _Prompt | Spoken | NotAsked) -> tuple[Literal["open", "fulfilled", "withdrawn"], bytes]:
     """Return the status and what tells one content from another; why something is not asked is told once."""
-    match verdict:
-        case Asked(body, timezone, _, snoozed_until):  # a new address is no news
+    match says:
+        case _Prompt(body, timezone, _, snoozed_until):  # a new address is no news
             return "open", _digest(body, timezone, str(snoozed_until))
         case Spoken(endorsement_id):
             return "fulfilled", endorsement_id.encode()
@@ -362,9 +378,11 @@ def _say_gap(
     gaps: dict[str, StandingGap],
     outputs: list[Output],
 ) -> None:
+    is_open = isinstance(found, tuple)
+    if not employee.gaps and not is_open:
+        return
     gid = gap_id(CycleId(said.cycle_id), EmployeeId(said.employee_id))
     before = employee.gaps.get(gid)
-    is_open = isinstance(found, tuple)
     if before is None and not is_open:
         return
     content = _digest(*found) if isinstance(found, tuple) else b""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import MAXYEAR, date, datetime
+from functools import lru_cache
 
 from services.correlator.state import CycleDefinition, CycleFact, EmployeeState, EndorsementFact, ProfileFrom, Tie
 
@@ -75,6 +76,7 @@ def standing_endorsements(employee: EmployeeState) -> Iterator[tuple[datetime, s
     yield from sorted(standing, key=lambda e: e[:2])
 
 
+@lru_cache(maxsize=10_000)  # the days on which people got their level are few, and asked for at every event
 def months_later(day: date, months: int) -> date:
     """Return the same day of the month `months` later, or the month's last where it has no such day.
 

@@ -16,7 +16,7 @@ Key = tuple[datetime, str]
 """A `Stamp`, as it is kept: when the source said so, and the event's id."""
 
 
-class ProfileFrom(msgspec.Struct, frozen=True):
+class ProfileFrom(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The profile that holds from `effective_at` on."""
 
     effective_at: datetime
@@ -29,7 +29,7 @@ class ProfileFrom(msgspec.Struct, frozen=True):
     active: bool
 
 
-class Tie(msgspec.Struct, frozen=True):
+class Tie(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A relationship; its start or its end may not be known yet."""
 
     kind: RelationshipKind
@@ -38,7 +38,7 @@ class Tie(msgspec.Struct, frozen=True):
     ended: tuple[datetime, Key] | None = None
 
 
-class Person(msgspec.Struct, frozen=True):
+class Person(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A tied person, as last described."""
 
     revision: int
@@ -51,7 +51,7 @@ class Person(msgspec.Struct, frozen=True):
     """Whom they could introduce: id, name, level."""
 
 
-class AchievementFact(msgspec.Struct, frozen=True):
+class AchievementFact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The newest statement about an achievement; a retracted one is remembered so that it stays retracted."""
 
     stamp: Key
@@ -66,7 +66,7 @@ class AchievementFact(msgspec.Struct, frozen=True):
     witnesses: tuple[str, ...] = ()
 
 
-class EndorsementFact(msgspec.Struct, frozen=True):
+class EndorsementFact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """An endorsement, and whether it was taken back."""
 
     sponsor_id: str
@@ -75,14 +75,14 @@ class EndorsementFact(msgspec.Struct, frozen=True):
     withdrawn: Key | None = None
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Answer(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A sponsor's answers in one cycle."""
 
     declined: Key | None = None
     snoozed: tuple[Key, datetime] | None = None
 
 
-class StandingPrompt(msgspec.Struct, frozen=True):
+class StandingPrompt(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What was last said of a prompt."""
 
     cycle_id: str
@@ -93,7 +93,7 @@ class StandingPrompt(msgspec.Struct, frozen=True):
     """Digest of what the sponsor sees, or the id of the endorsement that fulfilled it."""
 
 
-class StandingGap(msgspec.Struct, frozen=True):
+class StandingGap(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What was last said of a gap."""
 
     cycle_id: str
@@ -109,7 +109,7 @@ class AnswerKey(NamedTuple):
     sponsor_id: str
 
 
-class EmployeeState(msgspec.Struct, frozen=True):
+class EmployeeState(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """All that decisions about one employee need. Every collection is bounded (see `facts.BOUNDS`)."""
 
     employee_id: str
@@ -130,7 +130,7 @@ class EmployeeState(msgspec.Struct, frozen=True):
     it is read again after a crash, it is passed over: its effect is in here, and the calendar may be behind it."""
 
 
-class CycleDefinition(msgspec.Struct, frozen=True):
+class CycleDefinition(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The newest statement about a cycle."""
 
     stamp: Key
@@ -146,7 +146,7 @@ class CycleDefinition(msgspec.Struct, frozen=True):
     closes_at: datetime
 
 
-class CycleFact(msgspec.Struct, frozen=True):
+class CycleFact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What is known of a cycle; its end may be known before its beginning."""
 
     definition: CycleDefinition | None = None
@@ -154,7 +154,7 @@ class CycleFact(msgspec.Struct, frozen=True):
     cancelled: Key | None = None
 
 
-class Calendar(msgspec.Struct, frozen=True):
+class Calendar(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The cycles and the time, as a partition knows them."""
 
     now: datetime | None = None

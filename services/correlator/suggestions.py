@@ -6,12 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import chain, islice
+from typing import Literal
 
 from services.correlator.policy import Policy
 from services.correlator.standing import has_left, ties_at
 from services.correlator.state import AnswerKey, CycleDefinition, EmployeeState, ProfileFrom
 from shared.contracts.ids import EmployeeId
 from shared.contracts.outputs import SuggestedSponsor
+
+Objection = Literal["named_already", "themselves", "manager", "not_senior_enough", "declined", "left"]
+"""Why somebody who comes into question is not suggested."""
 
 
 def suggest(
@@ -22,25 +27,39 @@ def suggest(
     Nobody is suggested who has declined in this cycle, who has left, who is their manager, or who is less than
     `policy.levels_above` levels above them.
     """
-    suggested: dict[str, SuggestedSponsor] = {}
-    for person in (
-        *_mentors(employee, t),
-        *_witnesses(employee, cycle, t),
-        *_introductions(employee, t),
-    ):
-        answer = employee.answers.get(AnswerKey(cycle_id, person.person_id))
-        if (
-            person.person_id in suggested
-            or person.person_id in (profile.manager_id, employee.employee_id)
-            or person.level < profile.level + policy.levels_above
-            or (answer is not None and answer.declined is not None)
-            or (person.person_id in employee.people and has_left(employee, person.person_id, t))
-        ):
-            continue
-        suggested[person.person_id] = person
-        if len(suggested) == policy.suggestions:
-            break
-    return tuple(suggested.values())
+    fit = (person for person, objection in consider(employee, profile, cycle, cycle_id, t, policy) if objection is None)
+    return tuple(islice(fit, policy.suggestions))
+
+
+def consider(
+    employee: EmployeeState, profile: ProfileFrom, cycle: CycleDefinition, cycle_id: str, t: datetime, policy: Policy
+) -> Iterator[tuple[SuggestedSponsor, Objection | None]]:
+    """Yield everybody who comes into question, the likeliest first, with what speaks against them, if anything does."""
+    suggested = set()
+    for person in chain(_mentors(employee, t), _witnesses(employee, cycle, t), _introductions(employee, t)):
+        objection = _objection(person, employee, profile, cycle_id, t, policy)
+        if objection is None and person.person_id in suggested:
+            objection = "named_already"
+        elif objection is None:
+            suggested.add(person.person_id)
+        yield person, objection
+
+
+def _objection(
+    person: SuggestedSponsor, employee: EmployeeState, profile: ProfileFrom, cycle_id: str, t: datetime, policy: Policy
+) -> Objection | None:
+    if person.person_id == employee.employee_id:
+        return "themselves"
+    if person.person_id == profile.manager_id:
+        return "manager"
+    if person.level < profile.level + policy.levels_above:
+        return "not_senior_enough"
+    answer = employee.answers.get(AnswerKey(cycle_id, person.person_id))
+    if answer is not None and answer.declined is not None:
+        return "declined"
+    if person.person_id in employee.people and has_left(employee, person.person_id, t):
+        return "left"
+    return None
 
 
 def _mentors(employee: EmployeeState, t: datetime) -> Iterator[SuggestedSponsor]:

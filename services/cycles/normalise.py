@@ -31,7 +31,7 @@ def normalise(event: FeedEvent, payload: Payload, clock: ClockSource) -> CycleEv
     match payload:
         case CycleStated():
             statement = CycleAmended if event.type == "cycle.amended" else CycleOpened
-            return statement(**_common(event), cycle=_cycle(payload))
+            return statement(**_common(event), cycle=cycle_stated_by(payload))
         case CycleEnds():
             return CycleClosed(**_common(event), cycle_id=payload.cycle_id, closed_at=payload.closed_at or event.time)
         case CycleCalledOff():
@@ -52,7 +52,12 @@ def tick(now: datetime, *, at: datetime, source: str) -> ClockTicked:
     return ClockTicked(id=EventId(stable_id("clock", now.isoformat())), at=at, source=source, now=now)
 
 
-def _cycle(stated: CycleStated) -> Cycle:
+def cycle_stated_by(stated: CycleStated) -> Cycle:
+    """Return the cycle that a payload states.
+
+    Raises:
+        Poison: it makes no sense; the message names the field.
+    """
     if stated.opens_at >= stated.closes_at:
         raise Poison(
             f"closes_at: {stated.closes_at.isoformat()} is not after opens_at, {stated.opens_at.isoformat()}, so "

@@ -215,7 +215,9 @@ async def test_what_can_not_be_read_goes_to_the_dead_letters_and_the_rest_is_del
     poison = Record("prompts", 1, 0, b"E1", b'{"type": "prompt.opened"}', (), MONDAY)
     lost = Record("sponsor-choices", 1, 0, b"E9", write_contract(stopped()), (), MONDAY)
     async with a_process() as process:
-        await process.takes(poison, structs.replace(poison, value=None), structs.replace(poison, topic="sponsor-choices"), lost)
+        await process.takes(
+            poison, structs.replace(poison, value=None), structs.replace(poison, topic="sponsor-choices"), lost
+        )
         await process.hears(opened())
         await process.until_idle()
     reasons = [dict(dead.headers)["dead-reason"].decode() for dead in process.kafka.dead]

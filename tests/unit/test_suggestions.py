@@ -97,6 +97,16 @@ def test_how_many_are_suggested_is_the_companys_to_say() -> None:
     assert names(a_gap(*mentors, policy=Policy(suggestions=4))) == ["T0", "T1", "T2", "T3"]
 
 
+def test_a_company_that_wants_no_suggestions_gets_none() -> None:
+    assert names(a_gap(*a_mentor("T1"), policy=Policy(suggestions=0))) == []
+
+
+def test_whoever_was_too_junior_by_what_one_mentor_says_of_them_is_suggested_by_anothers_word() -> None:
+    stale, newer = an_introduction("X1", level=6), an_introduction("X1", level=8)
+    log = a_gap(*a_mentor("T1", introductions=(stale,)), *a_mentor("T2", introductions=(newer,)))
+    assert names(log) == ["T1", "T2", "X1"]
+
+
 def test_nobody_is_suggested_twice() -> None:
     log = a_gap(
         *a_mentor("W1", introductions=(an_introduction("X1"), an_introduction("W1"))),

@@ -1,0 +1,122 @@
+"""Reads topics as they are at one moment, for tools and answers: records of some keys or of all, with no group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any, Final
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+from kafka.partitioner.default import murmur2
+
+from shared.streaming.records import Record
+from shared.streaming.topics import PARTITIONS
+
+BOOTSTRAP_SECONDS: Final = 5.0
+STALLED_SECONDS: Final = 30.0
+"""A broker that has said nothing for so long is away."""
+
+_POLL_SECONDS: Final = 0.5
+_CONSUMER: Final[Mapping[str, Any]] = {
+    "enable_auto_commit": False,
+    "auto_offset_reset": "earliest",
+    "bootstrap_timeout_ms": int(BOOTSTRAP_SECONDS * 1000),
+    "max_poll_records": 10_000,
+    "max_partition_fetch_bytes": 8 * 1024 * 1024,
+    "receive_buffer_bytes": 1024 * 1024,
+}
+
+Wanted = Callable[[bytes | None], bool]
+"""Tells by a record's key whether it is wanted; the others cost no more than their way here."""
+Progress = Callable[[int, int], None]
+"""Is told how many records have been read, and how many there are."""
+
+
+def unwatched(_what: str) -> Progress:
+    """Take the progress of reading something, and tell nobody."""
+    return lambda _read, _all: None
+
+
+class NotRead(Exception):
+    """Kafka did not give what was asked for; the message says why, and what to do."""
+
+
+def partition_of(key: bytes) -> int:
+    """Return the partition that a keyed topic has for a key: by murmur2, as Kafka's clients choose it."""
+    return int((murmur2(key) & 0x7FFFFFFF) % PARTITIONS)
+
+
+def partitions_by_topic(bootstrap_servers: str) -> dict[str, list[int]]:
+    """Return all topics that there are, with the numbers of their partitions.
+
+    Raises:
+        NotRead: Kafka is away.
+    """
+    try:
+        with closing(KafkaConsumer(bootstrap_servers=bootstrap_servers.split(","), **_CONSUMER)) as consumer:
+            return {topic: sorted(consumer.partitions_for_topic(topic) or ()) for topic in consumer.topics()}
+    except KafkaError as exc:
+        raise NotRead(f"can't reach Kafka at {bootstrap_servers}: {exc}. Is it running there?") from exc
+
+
+def read_to_the_end(
+    bootstrap_servers: str,
+    topic: str,
+    partitions: Sequence[int] = tuple(range(PARTITIONS)),
+    *,
+    wanted: Wanted = lambda _key: True,
+    progress: Progress = lambda _read, _all: None,
+) -> Iterator[Record]:
+    """Yield the wanted records of some partitions of a topic, up to the ends that they have now, in the order of each.
+
+    Raises:
+        NotRead: Kafka is away, or has no such topic.
+    """
+    try:
+        yield from _read(bootstrap_servers, topic, partitions, wanted, progress)
+    except KafkaError as exc:
+        raise NotRead(f"can't read {topic} at {bootstrap_servers}: {exc}. Is Kafka running there?") from exc
+
+
+def _read(
+    bootstrap_servers: str, topic: str, numbers: Sequence[int], wanted: Wanted, progress: Progress
+) -> Iterator[Record]:
+    with closing(KafkaConsumer(bootstrap_servers=bootstrap_servers.split(","), **_CONSUMER)) as consumer:
+        if not set(numbers) <= (consumer.partitions_for_topic(topic) or set()):
+            raise NotRead(f"Kafka at {bootstrap_servers} has no topic {topic} as it should be: python -m deploy.topics")
+        partitions = [TopicPartition(topic, number) for number in numbers]
+        consumer.assign(partitions)
+        begins, ends = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
+        for partition in partitions:
+            consumer.seek(partition, begins[partition])
+        there_are = sum(ends.values()) - sum(begins.values())
+        stalled_at = monotonic() + STALLED_SECONDS
+        left = list(partitions)
+        progress(0, there_are)
+        while left := [partition for partition in left if consumer.position(partition) < ends[partition]]:
+            found = consumer.poll(timeout_ms=int(_POLL_SECONDS * 1000))
+            for partition, records in found.items():
+                end = ends[partition]
+                for record in records:
+                    if record.offset < end and wanted(record.key):
+                        yield _record(record)
+            if found:
+                stalled_at = monotonic() + STALLED_SECONDS
+            elif monotonic() > stalled_at:
+                raise NotRead(f"Kafka at {bootstrap_servers} has sent nothing of {topic} for {STALLED_SECONDS:.0f} s")
+            progress(sum(min(consumer.position(p), ends[p]) - begins[p] for p in partitions), there_are)
+
+
+def _record(record: Any) -> Record:
+    return Record(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        key=record.key,
+        value=record.value,
+        headers=tuple(record.headers),
+        time=datetime.fromtimestamp(record.timestamp / 1000, tz=UTC),
+    )
