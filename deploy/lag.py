@@ -23,6 +23,7 @@ from shared.streaming.topics import (
     PARTITIONS,
     PEOPLE_CHANGES,
     PROMPTS,
+    SOURCES_RECEIVED,
     feed_topic,
     parked_topic,
 )
@@ -31,6 +32,7 @@ READS: Final[Mapping[str, tuple[str, ...]]] = {
     **{feed: (feed_topic(feed), parked_topic(feed), IDENTITIES) for feed in FEEDS},
     "people": (feed_topic("people"), parked_topic("people"), IDENTITIES, PEOPLE_CHANGES),
     "correlator": (CAREER_EVENTS,),
+    "sources": (SOURCES_RECEIVED,),
     "prompter": (PROMPTS,),
     "insights": (CAREER_EVENTS, PROMPTS, GAPS, DELIVERIES),
 }

@@ -34,6 +34,7 @@ SERVICES: tuple[Service, ...] = (
     Service("endorsements", 8104),
     Service("correlator", 8105),
     Service("prompter", 8106, requires=("PROMPTER_WEBHOOK_URL", "PROMPTER_WEBHOOK_SECRET")),
+    Service("sources", 8107),
     Service("insights", 8090),
     # Last to start and first to stop: nothing comes in that nobody is there to take.
     Service("gateway", 8080, requires=("GATEWAY_TOKENS",)),

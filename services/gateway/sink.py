@@ -27,7 +27,7 @@ from kafka.errors import (
 from services.gateway.metrics import ACK_SECONDS, BYTES_IN_FLIGHT, RECORDS_IN_FLIGHT
 from services.gateway.problems import Busy, Problem, TooLarge, Unavailable
 from shared.streaming.records import Output
-from shared.streaming.topics import FEEDS, dead_topic, feed_topic
+from shared.streaming.topics import FEEDS, SOURCES_RECEIVED, dead_topic, feed_topic
 
 _CONNECT_SECONDS = 5
 _METADATA_SECONDS = 2
@@ -281,7 +281,8 @@ class KafkaSink:
             metrics_enabled=False,
         )
         try:
-            for topic in (name for feed in FEEDS for name in (feed_topic(feed), dead_topic(feed_topic(feed)))):
+            feeds = [name for feed in FEEDS for name in (feed_topic(feed), dead_topic(feed_topic(feed)))]
+            for topic in (*feeds, SOURCES_RECEIVED):
                 try:
                     producer.partitions_for(topic)
                 except KafkaTimeoutError as exc:

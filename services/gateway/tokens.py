@@ -25,22 +25,14 @@ class Tokens:
         Raises:
             ValueError: the text lists none, or an entry is unfit; the message counts entries and shows no token.
         """
-        pairs: list[tuple[str, str]] = []
+        pairs = pairs_of(text, "source=token, as urn:acme:hris=9f86d081884c7d65")
         sources: dict[bytes, str] = {}
-        for number, entry in enumerate((part.strip() for part in text.split(",")), start=1):
-            if not entry:
-                continue
-            source, equals, token = (part.strip() for part in entry.partition("="))
-            if not (source and equals and token):
-                raise ValueError(f"entry {number} is not source=token, as urn:acme:hris=9f86d081884c7d65")
-            if len(token) < SHORTEST_TOKEN:
-                raise ValueError(f"entry {number}: the token of {source} is shorter than {SHORTEST_TOKEN} characters")
+        for number, source, token in pairs:
             if sources.setdefault(_digest(token), source) != source:
                 raise ValueError(f"entry {number}: the token of {source} is also another source's; make one for each")
-            pairs.append((source, token))
         if not pairs:
             raise ValueError("there is none, so nobody could send: list source=token, separated by commas")
-        return cls(pairs)
+        return cls((source, token) for _, source, token in pairs)
 
     def source_of(self, token: str) -> str | None:
         """Return the source that `token` speaks for, or None when it is not known.
@@ -53,6 +45,29 @@ class Tokens:
             if hmac.compare_digest(known, asked):
                 found = source
         return found
+
+
+def pairs_of(text: str, form: str) -> list[tuple[int, str, str]]:
+    """Return the entries of a list of secrets, separated by commas: the number of each, whose it is, and the secret.
+
+    Args:
+        text: the list; the first ``=`` of an entry parts it.
+        form: how an entry has to look, for the error.
+
+    Raises:
+        ValueError: an entry is unfit; the message counts entries and shows no secret.
+    """
+    pairs = []
+    for number, entry in enumerate((part.strip() for part in text.split(",")), start=1):
+        if not entry:
+            continue
+        name, equals, secret = (part.strip() for part in entry.partition("="))
+        if not (name and equals and secret):
+            raise ValueError(f"entry {number} is not {form}")
+        if len(secret) < SHORTEST_TOKEN:
+            raise ValueError(f"entry {number}: what {name} has is shorter than {SHORTEST_TOKEN} characters")
+        pairs.append((number, name, secret))
+    return pairs
 
 
 def _digest(token: str) -> bytes:

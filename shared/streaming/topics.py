@@ -34,6 +34,8 @@ PROMPTS: Final = "prompts"
 GAPS: Final = "gaps"
 DELIVERIES: Final = "deliveries"
 SPONSOR_CHOICES: Final = "sponsor-choices"
+SOURCES_RECEIVED: Final = "sources.received"
+"""What sources' webhooks sent, as it came; keyed by what the source names as its subject, or by the source."""
 
 LARGEST_RECORD: Final = 4 * 1024 * 1024
 """Bytes of the largest record that a service writes. A source may write as much as a broker takes unasked, which is
@@ -88,6 +90,7 @@ _READ_TOPICS: Final = (
     GAPS,
     DELIVERIES,
     SPONSOR_CHOICES,
+    SOURCES_RECEIVED,
 )
 
 ALL_TOPICS: Final[tuple[TopicSpec, ...]] = (

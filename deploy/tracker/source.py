@@ -1,0 +1,246 @@
+"""Checks a source's file on payloads, and takes a source's dead letters up again."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from kafka.errors import KafkaError
+
+from deploy.broker import DEMO_PORT
+from deploy.dead import BATCH, DeadLetter, DeadLetterError, DeadLetters
+from deploy.spawn import LOOPBACK
+from deploy.tracker.intake import Verdict, verdict_of
+from shared.sources.declaration import Declaration
+from shared.sources.delivery import Delivery, read_delivery
+from shared.sources.expressions import Unmappable
+from shared.sources.files import BadDeclaration, read_source
+from shared.sources.mappers import read
+from shared.sources.mapping import Mapped, MappedEvent
+from shared.streaming.records import Record
+from shared.streaming.topics import SOURCES_RECEIVED, dead_topic
+
+SOURCES: Final = Path("deploy/sources")
+_WHY_IT_MATTERS: Final = (
+    "the people service speaks of an employee once some source has said a name, a level and a unit of them"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the commands."""
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    checking = commands.add_parser(
+        "check",
+        help="say what a source's file is worth, and what it makes of payloads",
+        description="Reads a source's file, and says what payloads become by it, event by event, with what the intake "
+        "services would say of each, as far as that can be told without what they know. Nothing is sent anywhere.",
+        epilog="Exit code 0: all is understood; 1: a fault, which is told; 2: wrong use.",
+    )
+    checking.add_argument("file", metavar="FILE", help="the file, or the name of one in deploy/sources")
+    checking.add_argument("--payload", type=Path, action="append", default=[], help="a body as the source sends it")
+    checking.add_argument(
+        "--header", action="append", default=[], metavar="NAME:VALUE", help="a header that the payloads come with"
+    )
+    checking.add_argument("--json", action="store_true", help="for programs")
+    checking.set_defaults(command=check)
+    replaying = commands.add_parser(
+        "replay",
+        help="take a source's dead letters up again after its file was mended",
+        description="Puts back those dead letters of the source that its file can read by now; the others stay, and "
+        "are told. Start the sources service anew first: it reads the files at its start.",
+        epilog="Exit code 0: none is left; 1: some are left, or Kafka is away; 2: wrong use.",
+    )
+    replaying.add_argument("name", metavar="NAME", help="the source")
+    replaying.add_argument("--dry-run", action="store_true", help="say what would be put back, and put nothing")
+    replaying.add_argument("--sources-dir", type=Path, default=SOURCES, help="where the files are (%(default)s)")
+    replaying.add_argument(
+        "--bootstrap-servers",
+        default=os.environ.get("KAFKA_BOOTSTRAP_SERVERS") or f"{LOOPBACK}:{DEMO_PORT}",
+        help="where Kafka is; KAFKA_BOOTSTRAP_SERVERS says it too (%(default)s)",
+    )
+    replaying.set_defaults(command=replay)
+
+
+def run(asked: argparse.Namespace) -> int:
+    """Run the command that was asked for."""
+    command: Callable[[argparse.Namespace], int] = asked.command
+    return command(asked)
+
+
+# -- check ----------------------------------------------------------------------------------------
+
+
+def check(options: argparse.Namespace) -> int:
+    """Say what a file makes of payloads."""
+    path = Path(options.file)
+    if not path.exists() and (SOURCES / f"{options.file}.yaml").exists():
+        path = SOURCES / f"{options.file}.yaml"
+    try:
+        declaration = read_source(path)
+        headers = dict(_header(text) for text in options.header)
+        told = [_told(declaration, payload, headers) for payload in options.payload]
+    except BadDeclaration as exc:
+        if options.json:
+            print(
+                json.dumps(
+                    {"file": str(path), "ok": False, "faults": str(exc).splitlines(), "notes": [], "payloads": []}
+                )
+            )
+        else:
+            print(exc, file=sys.stderr)
+        return 1
+    except (OSError, ValueError) as exc:
+        print(f"tracker source check: {exc}", file=sys.stderr)
+        return 2
+    fine = all(payload["ok"] for payload in told)
+    notes = [
+        f"tables.{name} is empty, so what is looked up in it is not said; {_WHY_IT_MATTERS}"
+        for name, table in declaration.tables.items()
+        if not table
+    ]
+    if options.json:
+        answer = {"file": str(path), "ok": fine, "faults": [], "notes": notes, "payloads": told}
+        print(json.dumps(answer, ensure_ascii=False, indent=2))
+        return 0 if fine else 1
+    print(f"{path}: {declaration.title}: the file can be used")
+    for note in notes:
+        print(f"  note: {note}")
+    for payload in told:
+        _show(payload)
+    return 0 if fine else 1
+
+
+def _told(declaration: Declaration, path: Path, headers: Mapping[str, str]) -> dict[str, Any]:
+    delivery = Delivery(declaration.name, path.read_bytes(), headers, datetime.now(UTC))
+    try:
+        mapped = read(declaration, delivery)
+    except Unmappable as exc:
+        mapped = Mapped((), (), (str(exc),))
+    events = [(event, verdict_of(event)) for event in mapped.events]
+    return {
+        "payload": str(path),
+        "ok": not mapped.faults and all(verdict.refused is None for _, verdict in events),
+        "events": [_as_json(event, verdict) for event, verdict in events],
+        "ignored": list(mapped.ignored),
+        "faults": list(mapped.faults),
+    }
+
+
+def _as_json(event: MappedEvent, verdict: Verdict) -> dict[str, Any]:
+    return {
+        "feed": event.feed,
+        "type": event.type,
+        "id": event.id,
+        "source": event.source,
+        "subject": event.subject,
+        "time": event.time.isoformat(),
+        "data": event.data,
+        "intake": {
+            "becomes": list(verdict.becomes),
+            "waits_for": list(verdict.waits_for),
+            "refused": verdict.refused,
+        },
+    }
+
+
+def _show(payload: Mapping[str, Any]) -> None:
+    print(f"\n{payload['payload']}:")
+    for event in payload["events"]:
+        said = event["intake"]
+        print(f"  feeds.{event['feed']}  {event['type']}  about {event['subject']}, at {event['time']}")
+        print(f"      id {event['id']}")
+        print(f"      {json.dumps(event['data'], ensure_ascii=False)}")
+        if said["refused"] is not None:
+            print(f"      the {event['feed']} service would refuse it: {said['refused']}")
+            continue
+        print(f"      the {event['feed']} service makes of it: {', '.join(said['becomes']) or 'nothing'}")
+        if said["waits_for"]:
+            print(f"      it waits until these are known: {', '.join(said['waits_for'])}")
+    for why in payload["ignored"]:
+        print(f"  nothing is made of it: {why}")
+    for fault in payload["faults"]:
+        print(f"  a dead letter: {fault}")
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon:
+        raise ValueError(f"--header {text}: write NAME:VALUE, as X-GitHub-Event:push")
+    return name.strip().lower(), value.strip()
+
+
+# -- replay ---------------------------------------------------------------------------------------
+
+
+def replay(options: argparse.Namespace) -> int:
+    """Put back the dead letters of a source that can be read by now."""
+    try:
+        declaration = read_source(options.sources_dir / f"{options.name}.yaml")
+        with DeadLetters(options.bootstrap_servers) as letters:
+            return _replay(letters, declaration, dry_run=options.dry_run)
+    except (BadDeclaration, DeadLetterError, KafkaError, OSError) as exc:
+        print(f"tracker source replay: {exc or type(exc).__name__}", file=sys.stderr)
+        return 1
+
+
+def _replay(letters: DeadLetters, declaration: Declaration, *, dry_run: bool) -> int:
+    topic = dead_topic(SOURCES_RECEIVED)
+    if topic not in letters.topics():
+        raise DeadLetterError(f"there is no topic {topic}; were the topics created?")
+    waiting: list[DeadLetter] = []
+    put_back = before = left = 0
+    for letter in letters.read([topic]):
+        delivery = _delivery(letter)
+        if delivery is None or delivery.source != declaration.name:
+            continue
+        if letters.was_replayed(letter):
+            before += 1
+            continue
+        faults, events = _read_now(declaration, delivery)
+        where = f"{letter.source_topic} {letter.source_partition}/{letter.source_offset}"
+        if faults:
+            left += 1
+            print(f"left: {where}: {'; '.join(faults)}")
+            continue
+        put_back += 1
+        if dry_run:
+            print(f"would be put back: {where}: {', '.join(event.type for event in events) or 'nothing is made of it'}")
+            continue
+        waiting.append(letter)
+        if len(waiting) >= BATCH:
+            letters.replay(waiting)
+            waiting = []
+    if waiting:
+        letters.replay(waiting)
+    print(f"{put_back} {'would be ' if dry_run else ''}put back, {left} left, {before} had been before")
+    return 1 if left else 0
+
+
+def _delivery(letter: DeadLetter) -> Delivery | None:
+    record = Record(
+        letter.source_topic,
+        letter.source_partition or 0,
+        letter.source_offset or 0,
+        letter.key,
+        letter.value,
+        letter.headers,
+        letter.buried_at,
+    )
+    try:
+        return read_delivery(record)
+    except Unmappable:  # somebody else's record: it is no source's
+        return None
+
+
+def _read_now(declaration: Declaration, delivery: Delivery) -> tuple[Sequence[str], Sequence[MappedEvent]]:
+    try:
+        mapped = read(declaration, delivery)
+    except Unmappable as exc:
+        return [str(exc)], ()
+    return mapped.faults, mapped.events
