@@ -280,6 +280,37 @@ EXAMPLES: Final[tuple[Example, ...]] = (
         },
         (("people", "unit.defined", "unit:249c9faa", _MERGED_AT, {"unit_id": "249c9faa", "name": "Payments"}),),
     ),
+    Example(
+        "workday",
+        "a row of the report",
+        {
+            "row": {"Employee ID": "E1", "Worker": "Ann Lee", "Termination Date": ""},
+            "as_of": "2026-03-02T02:00:00+00:00",
+        },
+        (
+            (
+                "people",
+                "employee.changed",
+                "hris:E1",
+                "2026-03-02T02:00:00+00:00",
+                {"employee_id": "E1", "name": "Ann Lee"},
+            ),
+        ),
+    ),
+    Example(
+        "successfactors",
+        "a row of the export",
+        {"row": {"userId": "S1", "status": "f", "endDate": "2026-02-28"}, "as_of": "2026-03-02T02:00:00+00:00"},
+        (
+            (
+                "people",
+                "employee.left",
+                "hris:S1",
+                "2026-03-02T02:00:00+00:00",
+                {"employee_id": "S1", "effective_at": "2026-02-28T00:00:00+00:00"},
+            ),
+        ),
+    ),
     Example("merge", "a linked account", {"hook": {"event": "LinkedAccount.linked"}, "data": {}}, ignored=1),
     Example(
         "github",

@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -16,17 +16,20 @@ from kafka.errors import KafkaError
 from deploy.broker import DEMO_PORT
 from deploy.dead import BATCH, DeadLetter, DeadLetterError, DeadLetters
 from deploy.spawn import LOOPBACK
+from deploy.tracker.extracts import ExtractError, load
 from deploy.tracker.intake import Verdict, verdict_of
 from shared.sources.declaration import Declaration
 from shared.sources.delivery import Delivery, read_delivery
-from shared.sources.expressions import Unmappable
+from shared.sources.expressions import Unmappable, read_time
 from shared.sources.files import BadDeclaration, read_source
 from shared.sources.mappers import read
 from shared.sources.mapping import Mapped, MappedEvent
+from shared.sources.rows import BadRow, Row, read_rows
 from shared.streaming.records import Record
 from shared.streaming.topics import SOURCES_RECEIVED, dead_topic
 
 SOURCES: Final = Path("deploy/sources")
+_FAULTS_TOLD: Final = 20
 _WHY_IT_MATTERS: Final = (
     "the people service speaks of an employee once some source has said a name, a level and a unit of them"
 )
@@ -49,6 +52,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     checking.add_argument("--json", action="store_true", help="for programs")
     checking.set_defaults(command=check)
+    loading = commands.add_parser(
+        "load",
+        help="send the rows of an extract that are new or have changed",
+        description="Reads an extract (CSV or NDJSON, as the source's file says under bulk), and sends the rows that "
+        "are new or differ from what was sent of them last. A load that was broken off is done again with the "
+        "same file.",
+        epilog="Exit code 0: loaded; 1: some rows could not be sent, and are told, or Kafka is away; 2: wrong use.",
+    )
+    loading.add_argument("name", metavar="NAME", help="the source")
+    loading.add_argument("file", metavar="FILE", type=Path, help="the extract")
+    loading.add_argument(
+        "--as-of", metavar="TIME", help="when the extract was made, as 2026-03-02T02:00:00Z (default: the file's time)"
+    )
+    loading.add_argument("--dry-run", action="store_true", help="say how many rows are news, and send nothing")
+    loading.set_defaults(command=load_extract)
     replaying = commands.add_parser(
         "replay",
         help="take a source's dead letters up again after its file was mended",
@@ -58,12 +76,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     replaying.add_argument("name", metavar="NAME", help="the source")
     replaying.add_argument("--dry-run", action="store_true", help="say what would be put back, and put nothing")
-    replaying.add_argument("--sources-dir", type=Path, default=SOURCES, help="where the files are (%(default)s)")
-    replaying.add_argument(
-        "--bootstrap-servers",
-        default=os.environ.get("KAFKA_BOOTSTRAP_SERVERS") or f"{LOOPBACK}:{DEMO_PORT}",
-        help="where Kafka is; KAFKA_BOOTSTRAP_SERVERS says it too (%(default)s)",
-    )
+    for command in (loading, replaying):
+        command.add_argument("--sources-dir", type=Path, default=SOURCES, help="where the files are (%(default)s)")
+        command.add_argument(
+            "--bootstrap-servers",
+            default=os.environ.get("KAFKA_BOOTSTRAP_SERVERS") or f"{LOOPBACK}:{DEMO_PORT}",
+            help="where Kafka is; KAFKA_BOOTSTRAP_SERVERS says it too (%(default)s)",
+        )
     replaying.set_defaults(command=replay)
 
 
@@ -117,19 +136,32 @@ def check(options: argparse.Namespace) -> int:
 
 
 def _told(declaration: Declaration, path: Path, headers: Mapping[str, str]) -> dict[str, Any]:
-    delivery = Delivery(declaration.name, path.read_bytes(), headers, datetime.now(UTC))
-    try:
-        mapped = read(declaration, delivery)
-    except Unmappable as exc:
-        mapped = Mapped((), (), (str(exc),))
-    events = [(event, verdict_of(event)) for event in mapped.events]
+    read_now = [(where, _read_now(declaration, one)) for where, one in _deliveries(declaration, path, headers)]
+    faults = [where + fault for where, mapped in read_now for fault in mapped.faults]
+    events = [(event, verdict_of(event)) for _, mapped in read_now for event in mapped.events]
     return {
         "payload": str(path),
-        "ok": not mapped.faults and all(verdict.refused is None for _, verdict in events),
+        "ok": not faults and all(verdict.refused is None for _, verdict in events),
         "events": [_as_json(event, verdict) for event, verdict in events],
-        "ignored": list(mapped.ignored),
-        "faults": list(mapped.faults),
+        "ignored": [where + why for where, mapped in read_now for why in mapped.ignored],
+        "faults": faults,
     }
+
+
+def _deliveries(
+    declaration: Declaration, path: Path, headers: Mapping[str, str]
+) -> Iterator[tuple[str, Delivery | BadRow]]:
+    """Yield the deliveries that a payload is, and where each is: one, or each row of an extract."""
+    now = datetime.now(UTC)
+    if declaration.webhook is not None or declaration.bulk is None:
+        yield "", Delivery(declaration.name, path.read_bytes(), headers, now)
+        return
+    with path.open(encoding=declaration.bulk.encoding, newline="") as file:
+        for row in read_rows(declaration.bulk, file):
+            if isinstance(row, Row):
+                yield f"line {row.line}: ", Delivery(declaration.name, row.body(now), headers, now)
+            else:
+                yield f"line {row.line}: ", row
 
 
 def _as_json(event: MappedEvent, verdict: Verdict) -> dict[str, Any]:
@@ -175,6 +207,42 @@ def _header(text: str) -> tuple[str, str]:
     return name.strip().lower(), value.strip()
 
 
+# -- load -----------------------------------------------------------------------------------------
+
+
+def load_extract(options: argparse.Namespace) -> int:
+    """Send the rows of an extract that are news."""
+    try:
+        as_of = _as_of(options)
+    except (Unmappable, OSError) as exc:
+        print(f"tracker source load: {exc}", file=sys.stderr)
+        return 2
+    try:
+        declaration = read_source(options.sources_dir / f"{options.name}.yaml")
+        loaded = load(declaration, options.file, as_of, options.bootstrap_servers, dry_run=options.dry_run)
+    except (BadDeclaration, ExtractError, KafkaError, OSError) as exc:
+        print(f"tracker source load: {exc or type(exc).__name__}", file=sys.stderr)
+        return 1
+    for fault in loaded.faults[:_FAULTS_TOLD]:
+        print(f"{options.file}:{fault.line}: {fault.reason}", file=sys.stderr)
+    if len(loaded.faults) > _FAULTS_TOLD:
+        print(f"and {len(loaded.faults) - _FAULTS_TOLD} more", file=sys.stderr)
+    print(
+        f"{loaded.rows} rows, {loaded.sent} {'would be ' if options.dry_run else ''}sent, "
+        f"{loaded.rows - loaded.sent} unchanged, {len(loaded.faults)} can't be sent"
+    )
+    if loaded.missing:
+        print(f"{loaded.missing} rows of earlier extracts are not in this one; nothing is said of them")
+    return 1 if loaded.faults else 0
+
+
+def _as_of(options: argparse.Namespace) -> datetime:
+    """Return when the extract was made, in whole seconds."""
+    if options.as_of is not None:
+        return read_time(options.as_of).replace(microsecond=0)
+    return datetime.fromtimestamp(int(options.file.stat().st_mtime), tz=UTC)
+
+
 # -- replay ---------------------------------------------------------------------------------------
 
 
@@ -202,15 +270,16 @@ def _replay(letters: DeadLetters, declaration: Declaration, *, dry_run: bool) ->
         if letters.was_replayed(letter):
             before += 1
             continue
-        faults, events = _read_now(declaration, delivery)
+        mapped = _read_now(declaration, delivery)
         where = f"{letter.source_topic} {letter.source_partition}/{letter.source_offset}"
-        if faults:
+        if mapped.faults:
             left += 1
-            print(f"left: {where}: {'; '.join(faults)}")
+            print(f"left: {where}: {'; '.join(mapped.faults)}")
             continue
         put_back += 1
         if dry_run:
-            print(f"would be put back: {where}: {', '.join(event.type for event in events) or 'nothing is made of it'}")
+            types = ", ".join(event.type for event in mapped.events) or "nothing is made of it"
+            print(f"would be put back: {where}: {types}")
             continue
         waiting.append(letter)
         if len(waiting) >= BATCH:
@@ -238,9 +307,10 @@ def _delivery(letter: DeadLetter) -> Delivery | None:
         return None
 
 
-def _read_now(declaration: Declaration, delivery: Delivery) -> tuple[Sequence[str], Sequence[MappedEvent]]:
+def _read_now(declaration: Declaration, delivery: Delivery | BadRow) -> Mapped:
+    if isinstance(delivery, BadRow):
+        return Mapped((), (), (delivery.reason,))
     try:
-        mapped = read(declaration, delivery)
+        return read(declaration, delivery)
     except Unmappable as exc:
-        return [str(exc)], ()
-    return mapped.faults, mapped.events
+        return Mapped((), (), (str(exc),))

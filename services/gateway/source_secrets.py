@@ -28,8 +28,13 @@ class SourceSecrets:
         for number, name, secret in pairs_of(text, "name=secret, as bamboohr=9f86d081884c7d65"):
             if name not in sources:
                 raise ValueError(f"entry {number}: there is no source {name}; there are {', '.join(sorted(sources))}")
+            webhook = sources[name].webhook
+            if webhook is None:
+                raise ValueError(
+                    f"entry {number}: {name} has no webhook, so nothing is sent here that a secret could let in"
+                )
             try:
-                sources[name].webhook.signature.key(secret)
+                webhook.signature.key(secret)
             except ValueError as exc:
                 raise ValueError(f"entry {number}: {name}: {exc}") from exc
             secrets[name].append(secret)

@@ -32,7 +32,7 @@ from services.gateway.problems import (
     problem_response,
 )
 from services.gateway.source_secrets import SourceSecrets
-from shared.sources.declaration import Challenge, Declaration, Origins, Ping
+from shared.sources.declaration import Challenge, Declaration, Handshake, Origins, Ping, Webhook
 from shared.sources.delivery import Delivery, TooDeeplyNested, to_record
 from shared.sources.expressions import Unmappable
 from shared.sources.mapping import key_of
@@ -133,7 +133,7 @@ async def _taken(doors: Doors, request: Request, name: str) -> tuple[str, Respon
 
 
 async def _delivered(doors: Doors, declaration: Declaration, request: Request, body: bytes) -> tuple[str, Response]:
-    webhook = declaration.webhook
+    webhook = _webhook(declaration)
     if isinstance(webhook.handshake, Ping) and body.strip().decode("utf-8", "replace") in webhook.handshake.bodies:
         return "handshake", JSONResponse({"accepted": 0})
     secrets = doors.secrets.of(declaration.name)
@@ -146,7 +146,7 @@ async def _delivered(doors: Doors, declaration: Declaration, request: Request, b
     except BadSignature as exc:
         raise NotGenuine(str(exc)) from exc
     delivery = Delivery(declaration.name, body, headers, now)
-    if (answer := _challenged(declaration, delivery)) is not None:
+    if (answer := _challenged(webhook.handshake, declaration, delivery)) is not None:
         return "handshake", PlainTextResponse(answer)
     record = to_record(declaration, delivery, key_of(declaration, delivery))
     await (await doors.intake.sink.send([record]))
@@ -154,9 +154,8 @@ async def _delivered(doors: Doors, declaration: Declaration, request: Request, b
     return "received", JSONResponse({"accepted": 1})
 
 
-def _challenged(declaration: Declaration, delivery: Delivery) -> str | None:
+def _challenged(handshake: Handshake | None, declaration: Declaration, delivery: Delivery) -> str | None:
     """Return what a challenge wants back; None where the delivery is none. A payload that is too deep ends here."""
-    handshake = declaration.webhook.handshake
     try:
         seen = {"body": delivery.payload, "headers": delivery.headers}
         if isinstance(handshake, Challenge) and handshake.when.holds(seen, declaration.functions, "when"):
@@ -170,7 +169,7 @@ def _challenged(declaration: Declaration, delivery: Delivery) -> str | None:
 
 async def _permitted(doors: Doors, request: Request, name: str) -> tuple[str, Response]:
     """Answer as CloudEvents' "HTTP 1.1 Web Hooks for Event Delivery" has it, section 4.2."""
-    handshake = _declared(doors, name).webhook.handshake
+    handshake = _webhook(_declared(doors, name)).handshake
     origin = request.headers.get("webhook-request-origin", "")
     if not isinstance(handshake, Origins) or origin not in handshake.origins:
         raise OriginRefused(f"the origin {origin[:100]!r} is not among those that {name[:100]} may send from")
@@ -184,6 +183,12 @@ def _declared(doors: Doors, name: str) -> Declaration:
     if name not in doors.sources:
         raise UnknownSource(f"there is no source {name[:100]!r}; each has a file in SOURCES_DIR")
     return doors.sources[name]
+
+
+def _webhook(declaration: Declaration) -> Webhook:
+    if declaration.webhook is None:
+        raise UnknownSource(f"{declaration.name} has no webhook: its extracts are loaded by `tracker source load`")
+    return declaration.webhook
 
 
 def _check_encoding(request: Request) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal
 
@@ -59,6 +60,27 @@ class Webhook(_Declared):
     handshake: Handshake | None = None
 
 
+class Bulk(_Declared):
+    """How the rows of an extract are read. Each row that is new or has changed is a delivery of its own.
+
+    Its body is ``{"row": {column: text, …}, "as_of": time}``, where `as_of` is when the extract was made.
+    """
+
+    format: Literal["csv", "ndjson"]
+    key: Annotated[str, Field(min_length=1)] = Field(description="the column that tells rows apart")
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    encoding: str = Field("utf-8-sig", description="of the file; utf-8-sig takes UTF-8 with a mark and without")
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        try:
+            codecs.lookup(value)
+        except LookupError as exc:
+            raise ValueError("is no encoding that Python knows, as utf-8-sig, latin-1 or cp1252") from exc
+        return value
+
+
 class Rule(_Declared):
     """What an entry of a delivery becomes, where `when` holds. Of several rules that hold each gives an event.
 
@@ -107,7 +129,8 @@ class Declaration(_Declared):
     silent_after_hours: Annotated[float, Field(gt=0)] | None = Field(
         None, description="a source that has not delivered for so long is one to look at"
     )
-    webhook: Webhook
+    webhook: Webhook | None = None
+    bulk: Bulk | None = None
     tables: Tables = Field({}, description="what lookup() looks up")
     each: Jmes | None = Field(None, description="the list of entries in a delivery, where it may have several")
     subject: Jmes | None = Field(None, description="whom it is about, as a ref: hris:E00017, email:ann@example.com")
@@ -122,6 +145,8 @@ class Declaration(_Declared):
 
     @model_validator(mode="after")
     def _is_read_in_one_way(self) -> Declaration:
+        if self.webhook is None and self.bulk is None:
+            raise ValueError("webhook: is missing: a source has a webhook, or bulk, or both")
         if bool(self.events) == bool(self.mapper):
             raise ValueError("events: either events, or a mapper")
         if self.events and any(rule.subject is None and self.subject is None for rule in self.events):

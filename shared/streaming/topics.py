@@ -36,6 +36,8 @@ DELIVERIES: Final = "deliveries"
 SPONSOR_CHOICES: Final = "sponsor-choices"
 SOURCES_RECEIVED: Final = "sources.received"
 """What sources' webhooks sent, as it came; keyed by what the source names as its subject, or by the source."""
+SOURCES_ROWS: Final = "sources.rows"
+"""Which rows of a source's extracts are known, by a digest of each; what has not changed is not sent again."""
 
 LARGEST_RECORD: Final = 4 * 1024 * 1024
 """Bytes of the largest record that a service writes. A source may write as much as a broker takes unasked, which is
@@ -98,6 +100,7 @@ ALL_TOPICS: Final[tuple[TopicSpec, ...]] = (
     *(TopicSpec(parked_topic(feed), config=_KEEP_WHATEVER_THE_SIZE) for feed in FEEDS),
     *(TopicSpec(dead_topic(name), partitions=1, config=_KEEP_WHATEVER_THE_SIZE) for name in _READ_TOPICS),
     TopicSpec(IDENTITIES, config=_COMPACTED),
+    TopicSpec(SOURCES_ROWS, config=_COMPACTED),
 )
 
 

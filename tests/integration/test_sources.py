@@ -13,13 +13,15 @@ from typing import Any, Final
 
 import httpx
 import pytest
+from kafka.errors import KafkaTimeoutError
 
 from deploy.broker import Broker
 from deploy.processes import Supervisor
 from deploy.spawn import free_ports, wait_until
 from deploy.stack import service
+from deploy.tracker import extracts
 from deploy.tracker.__main__ import main as tracker
-from shared.contracts.career import CareerEvent, EmployeeJoined, read_career_event
+from shared.contracts.career import CareerEvent, EmployeeChanged, EmployeeJoined, read_career_event
 from shared.streaming.topics import CAREER_EVENTS, SOURCES_RECEIVED, create_topics, dead_topic, feed_topic
 from tests.integration.reading import WITHIN, records_of
 
@@ -94,13 +96,13 @@ class Company:
         """Return all records of `topic` as soon as they are enough; fail when they are not in time."""
         return records_of(self.bootstrap_servers, topic, enough, what)
 
-    def told_of(self, employee: str) -> list[CareerEvent]:
-        """Return what the log says of an employee once it says anything."""
+    def told_of(self, employee: str, at_least: int = 1) -> list[CareerEvent]:
+        """Return what the log says of an employee once it says so much."""
         said: list[CareerEvent] = []
 
         def enough(records: list[Any]) -> bool:
             said[:] = [read_career_event(r.value) for r in records if r.key == employee.encode()]
-            return bool(said)
+            return len(said) >= at_least
 
         self.records(CAREER_EVENTS, enough, f"an event of {employee}")
         return said
@@ -229,3 +231,65 @@ def restarted_with(company: Company, declaration: str) -> None:
     (company.sources / "bamboohr.yaml").write_text(declaration)
     company.services.terminate("sources")
     company.services.restart("sources")
+
+
+def an_extract(path: Path, workers: dict[str, str]) -> Path:
+    head = (
+        "Employee ID,Worker,Primary Work Email,Supervisory Organization ID,Manager ID,Location,Job Profile,"
+        "Time in Job Profile Start Date,Termination Date"
+    )
+    lines = [f"{no},{name},,U1,,,Engineer,2024-10-01," for no, name in workers.items()]
+    path.write_text("\n".join([head, *lines, ""]))
+    return path
+
+
+def test_a_nightly_extract_tells_only_what_changed_and_a_load_that_broke_off_is_made_good(
+    company: Company, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers = {f"W-{uuid.uuid4().hex[:8]}": f"Worker {n}" for n in range(1200)}
+    first, last = next(iter(workers)), list(workers)[-1]
+    (company.sources / "workday.yaml").write_text(
+        SHIPPED.with_name("workday.yaml").read_text().replace("levels: {}", "levels: {Engineer: 4}")
+    )
+    company.services.terminate("sources")
+    company.services.restart("sources")
+    extract = an_extract(tmp_path / "workers.csv", workers)
+
+    def load(as_of: str, *more: str) -> tuple[int, str]:
+        options = ["--bootstrap-servers", company.bootstrap_servers, "--sources-dir", str(company.sources)]
+        code = tracker(["source", "load", "workday", str(extract), "--as-of", as_of, *options, *more])
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    assert load("2026-03-02T02:00:00Z", "--dry-run") == (
+        0,
+        "1200 rows, 1200 would be sent, 0 unchanged, 0 can't be sent\n",
+    )
+    sends = iter(range(100))
+    real = extracts._acknowledged
+
+    def breaks_off(producer: Any, outputs: Any) -> None:
+        if next(sends) == 3:  # the second batch of rows is in Kafka, and not yet remembered
+            raise KafkaTimeoutError("away")
+        real(producer, outputs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(extracts, "_acknowledged", breaks_off)
+        assert load("2026-03-02T02:00:00Z") == (1, "tracker source load: KafkaTimeoutError: away\n")
+    assert load("2026-03-02T02:00:00Z")[1] == "1200 rows, 700 sent, 500 unchanged, 0 can't be sent\n"
+    events = company.feed_events(*workers)
+    assert len({event["id"] for event in events}) == 1200
+
+    assert load("2026-03-03T02:00:00Z")[1] == "1200 rows, 0 sent, 1200 unchanged, 0 can't be sent\n"
+    del workers[last]
+    an_extract(extract, {**workers, first: "Worker by another name"})
+    code, said = load("2026-03-01T02:00:00Z")
+    assert code == 1
+    assert "it would put the past in place of the present" in said
+    assert load("2026-03-04T02:00:00Z")[1].splitlines() == [
+        "1199 rows, 1 sent, 1198 unchanged, 0 can't be sent",
+        "1 rows of earlier extracts are not in this one; nothing is said of them",
+    ]
+    changed = company.told_of(first, at_least=2)[-1]
+    assert isinstance(changed, EmployeeChanged)
+    assert changed.profile.name == "Worker by another name"

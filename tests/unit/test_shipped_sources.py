@@ -73,7 +73,8 @@ def test_every_shipped_source_has_examples_and_a_page_that_the_overview_links_to
     for name, declaration in SOURCES.items():
         page = (PAGES / f"{name}.md").read_text()
         assert declaration.docs in page, name
-        assert f"/v1/sources/{name}" in page, name
+        assert (f"/v1/sources/{name}" in page) == (declaration.webhook is not None), name
+        assert (f"source load {name}" in page) == (declaration.bulk is not None), name
 
 
 def test_an_event_that_no_rule_knows_is_a_fault_and_says_what_to_do() -> None:

@@ -107,6 +107,16 @@ def a_delivery(*entries: Any, **headers: str) -> Delivery:
             "why: x\n    who: y",
             "acme.yaml:26: ignore.0.who: Extra inputs are not permitted",
         ),
+        (
+            "webhook:\n  signature: {kind: hmac, header: X-Acme-Signature}\n",
+            "",
+            "acme.yaml:1: webhook: is missing: a source has a webhook, or bulk, or both",
+        ),
+        (
+            "webhook:",
+            "bulk: {format: csv, key: no, encoding: utf-9}\nwebhook:",
+            "acme.yaml:5: bulk.encoding: is no enc",
+        ),
         ("subject: text(item.no)\n", "", "acme.yaml:1: subject: is missing: events about one subject keep their order"),
         ("title: Acme People", "title: [a", "acme.yaml:3: is no YAML"),
         ("title: Acme People", "title: `a`", "an expression that begins with a quote or ` needs quotes"),
@@ -128,7 +138,7 @@ def test_all_faults_of_all_files_are_told_at_once(tmp_path: Path, acme: Path) ->
     with pytest.raises(BadDeclaration) as refused:
         read_sources(tmp_path)
     said = str(refused.value)
-    for part in ("acme.yaml:1: name", "acme.yaml:15: events.0.feed", "other.yaml:1: title", "other.yaml:1: webhook"):
+    for part in ("acme.yaml:1: name", "acme.yaml:15: events.0.feed", "other.yaml:1: title", "other.yaml:1: source"):
         assert part in said
     with pytest.raises(BadDeclaration, match="there is no such folder"):
         read_sources(tmp_path / "nowhere")
@@ -197,6 +207,14 @@ def test_a_payload_that_its_feed_would_not_take_dies_here_with_the_field_and_wit
     (fault,) = read(read_source(acme), a_delivery(an_entry(title="Engineer"))).faults
     assert "events.0.data: employee.changed as it was mapped is none: level: Input should be less than" in fault
     assert "444" not in fault
+
+
+def test_an_entry_that_becomes_two_events_gives_each_an_id_of_its_own(acme: Path) -> None:
+    leaves = "  - {feed: people, type: employee.left, data: {employee_id: text(item.no)}}\nignore:"
+    acme.write_text(ACME.replace("ignore:", leaves))
+    mapped = read(read_source(acme), a_delivery(an_entry()))
+    assert [event.id for event in mapped.events] == ["c1/employee.changed", "c1/employee.left"]
+    assert mapped.faults == ()
 
 
 def test_two_different_events_of_one_id_are_a_fault_and_the_same_entry_twice_is_one_event(acme: Path) -> None:
