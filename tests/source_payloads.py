@@ -26,6 +26,7 @@ class Example:
     becomes: tuple[tuple[str, str, str, str, Mapping[str, Any]], ...] = ()
     ignored: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
+    fetched: Any = None
 
     @property
     def body(self) -> bytes:
@@ -172,6 +173,28 @@ _UNIT: Final = {"unit_id": "U1", "name": "Acme"}
 _UNIT_EVENT: Final = ("people", "unit.defined", "unit:U1", "2026-03-01T08:00:00+00:00", _UNIT)
 _AT: Final = "2026-01-31T18:42:00+00:00"
 _BOB: Final = ("hris:3332883854254932743", "2026-01-08T13:06:26.915906+00:00", {"employee_id": "3332883854254932743"})
+HIBOB_RECORD: Final = {
+    "id": "3332883854254932743",
+    "displayName": "Ann Lee",
+    "email": "ann@example.com",
+    "work": {"department": "Payments", "site": "Berlin", "reportsTo": {"id": "77"}, "title": "Engineer"},
+}
+_BOB_FETCHED: Final = {
+    "employee_id": "3332883854254932743",
+    "name": "Ann Lee",
+    "email": "ann@example.com",
+    "unit_id": "Payments",
+    "manager_id": "77",
+    "location": "Berlin",
+}
+BAMBOOHR_RECORD: Final = {
+    "id": "101",
+    "firstName": "Bryony",
+    "lastName": "Hale",
+    "department": "Engineering",
+    "status": "Active",
+}
+_BRYONY: Final = {"employee_id": "101", "name": "Bryony Hale", "unit_id": "Engineering"}
 _MERGED_AT: Final = "2026-02-16T00:00:00+00:00"
 
 EXAMPLES: Final[tuple[Example, ...]] = (
@@ -209,9 +232,40 @@ EXAMPLES: Final[tuple[Example, ...]] = (
             ("people", "employee.left", "hris:105", _AT, {"employee_id": "105"}),
         ),
     ),
-    Example("hibob", "somebody joined", hibob("employee.joined"), (("people", "employee.hired", *_BOB),)),
+    Example(
+        "hibob",
+        "somebody joined",
+        hibob("employee.joined"),
+        (("people", "employee.hired", *_BOB[:2], _BOB_FETCHED),),
+        fetched=HIBOB_RECORD,
+    ),
+    Example(
+        "hibob",
+        "fields changed, whose values are fetched",
+        hibob("employee.updated", fieldUpdates="x"),
+        (("people", "employee.changed", *_BOB[:2], _BOB_FETCHED),),
+        fetched=HIBOB_RECORD,
+    ),
+    *(
+        Example(
+            "bamboohr-events",
+            f"{what}, fetched",
+            {
+                "type": what,
+                "timestamp": "2026-01-31T18:42:00+0000",
+                "data": {"companyId": "12345", "employeeId": "101", "changedFields": ["firstName"]},
+            },
+            (("people", becomes, "hris:101", _AT, payload),),
+            fetched=record,
+        )
+        for what, becomes, payload, record in (
+            ("employee.created", "employee.hired", _BRYONY, BAMBOOHR_RECORD),
+            ("employee.updated", "employee.changed", _BRYONY, BAMBOOHR_RECORD),
+            ("employee.updated", "employee.left", {"employee_id": "101"}, {**BAMBOOHR_RECORD, "status": "Inactive"}),
+            ("employee.deleted", "employee.left", {"employee_id": "101"}, None),
+        )
+    ),
     Example("hibob", "somebody left", hibob("employee.left"), (("people", "employee.left", *_BOB),)),
-    Example("hibob", "fields changed, without values", hibob("employee.updated", fieldUpdates="x"), ignored=1),
     Example("hibob", "a row of a table", hibob("table.entry.created", tableId="lifecycle"), ignored=1),
     Example("hibob", "time off", hibob("timeoff.request.approved"), ignored=1),
     Example(

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
 from kafka.errors import KafkaError
 
 from deploy.broker import DEMO_PORT
@@ -23,13 +24,14 @@ from shared.sources.delivery import Delivery, read_delivery
 from shared.sources.expressions import Unmappable, read_time
 from shared.sources.files import BadDeclaration, read_source
 from shared.sources.mappers import read
-from shared.sources.mapping import Mapped, MappedEvent
+from shared.sources.mapping import Mapped, MappedEvent, record_wanted
 from shared.sources.rows import BadRow, Row, read_rows
 from shared.streaming.records import Record
 from shared.streaming.topics import SOURCES_RECEIVED, dead_topic
 
 SOURCES: Final = Path("deploy/sources")
 _FAULTS_TOLD: Final = 20
+_NEEDS_ITS_RECORD: Final = "its record is fetched from the vendor's API: say with --fetched what that gives"
 _WHY_IT_MATTERS: Final = (
     "the people service speaks of an employee once some source has said a name, a level and a unit of them"
 )
@@ -49,6 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     checking.add_argument("--payload", type=Path, action="append", default=[], help="a body as the source sends it")
     checking.add_argument(
         "--header", action="append", default=[], metavar="NAME:VALUE", help="a header that the payloads come with"
+    )
+    checking.add_argument(
+        "--fetched", type=Path, help="the record that the vendor's API gives, where the file has `fetch`"
     )
     checking.add_argument("--json", action="store_true", help="for programs")
     checking.set_defaults(command=check)
@@ -103,7 +108,8 @@ def check(options: argparse.Namespace) -> int:
     try:
         declaration = read_source(path)
         headers = dict(_header(text) for text in options.header)
-        told = [_told(declaration, payload, headers) for payload in options.payload]
+        record = orjson.loads(options.fetched.read_bytes()) if options.fetched is not None else None
+        told = [_told(declaration, payload, headers, record) for payload in options.payload]
     except BadDeclaration as exc:
         if options.json:
             print(
@@ -135,8 +141,8 @@ def check(options: argparse.Namespace) -> int:
     return 0 if fine else 1
 
 
-def _told(declaration: Declaration, path: Path, headers: Mapping[str, str]) -> dict[str, Any]:
-    read_now = [(where, _read_now(declaration, one)) for where, one in _deliveries(declaration, path, headers)]
+def _told(declaration: Declaration, path: Path, headers: Mapping[str, str], record: Any) -> dict[str, Any]:
+    read_now = [(where, _read_now(declaration, one)) for where, one in _deliveries(declaration, path, headers, record)]
     faults = [where + fault for where, mapped in read_now for fault in mapped.faults]
     events = [(event, verdict_of(event)) for _, mapped in read_now for event in mapped.events]
     return {
@@ -149,12 +155,12 @@ def _told(declaration: Declaration, path: Path, headers: Mapping[str, str]) -> d
 
 
 def _deliveries(
-    declaration: Declaration, path: Path, headers: Mapping[str, str]
+    declaration: Declaration, path: Path, headers: Mapping[str, str], record: Any
 ) -> Iterator[tuple[str, Delivery | BadRow]]:
     """Yield the deliveries that a payload is, and where each is: one, or each row of an extract."""
     now = datetime.now(UTC)
     if declaration.webhook is not None or declaration.bulk is None:
-        yield "", Delivery(declaration.name, path.read_bytes(), headers, now)
+        yield "", Delivery(declaration.name, path.read_bytes(), headers, now, record)
         return
     with path.open(encoding=declaration.bulk.encoding, newline="") as file:
         for row in read_rows(declaration.bulk, file):
@@ -271,6 +277,8 @@ def _replay(letters: DeadLetters, declaration: Declaration, *, dry_run: bool) ->
             before += 1
             continue
         mapped = _read_now(declaration, delivery)
+        if mapped.faults == (_NEEDS_ITS_RECORD,):
+            mapped = Mapped((), ("its record will be fetched anew",))
         where = f"{letter.source_topic} {letter.source_partition}/{letter.source_offset}"
         if mapped.faults:
             left += 1
@@ -278,7 +286,7 @@ def _replay(letters: DeadLetters, declaration: Declaration, *, dry_run: bool) ->
             continue
         put_back += 1
         if dry_run:
-            types = ", ".join(event.type for event in mapped.events) or "nothing is made of it"
+            types = ", ".join(event.type for event in mapped.events) or "; ".join(mapped.ignored)
             print(f"would be put back: {where}: {types}")
             continue
         waiting.append(letter)
@@ -311,6 +319,8 @@ def _read_now(declaration: Declaration, delivery: Delivery | BadRow) -> Mapped:
     if isinstance(delivery, BadRow):
         return Mapped((), (), (delivery.reason,))
     try:
+        if delivery.fetched is None and record_wanted(declaration, delivery) is not None:
+            return Mapped((), (), (_NEEDS_ITS_RECORD,))
         return read(declaration, delivery)
     except Unmappable as exc:
         return Mapped((), (), (str(exc),))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from services.gateway.tokens import pairs_of
+from shared.service.secrets import pairs_of
 from shared.sources.declaration import Declaration
 
 _MOST = 2

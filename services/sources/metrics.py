@@ -19,3 +19,13 @@ EVENTS: Final = Counter(
 LAST_SEEN: Final = Gauge(
     "sources_last_delivery_timestamp_seconds", "When the newest delivery of a source was written to Kafka", ["source"]
 )
+FETCHES: Final = Counter(
+    "sources_fetches",
+    "Records that deliveries name, by outcome: fetched, shared (with another delivery of the run), failed (given up)",
+    ["source", "outcome"],
+)
+FETCH_ATTEMPTS: Final = Counter(
+    "sources_fetch_attempts",
+    "Requests to a vendor's API, by result: answered, busy, refused, unreachable",
+    ["source", "result"],
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -81,6 +82,28 @@ class Bulk(_Declared):
         return value
 
 
+class Fetch(_Declared):
+    """How the record is fetched that a thin notification only names; expressions see it as `fetched`."""
+
+    when: Jmes = Field(description="of which deliveries the record is fetched")
+    key: Jmes = Field(description="names the record")
+    url: str = Field(description="where it is; {key} stands for the key")
+    method: Literal["GET", "POST"] = "GET"
+    json_body: Mapping[str, Any] | None = Field(None, description="what is sent along, where the API wants a question")
+    auth: Literal["basic", "bearer"] = Field(description="how SOURCES_CREDENTIALS are sent: user:password, or a token")
+    concurrency: int = Field(4, ge=1, le=32, description="requests at the same time")
+
+    @field_validator("url")
+    @classmethod
+    def _is_safe(cls, value: str) -> str:
+        address = urlsplit(value)
+        if value.count("{key}") != 1 or "{key}" in address.netloc:
+            raise ValueError("has {key} once, after the host")
+        if address.scheme != "https" and address.hostname not in ("127.0.0.1", "localhost"):
+            raise ValueError("has to be https: credentials are sent along")
+        return value
+
+
 class Rule(_Declared):
     """What an entry of a delivery becomes, where `when` holds. Of several rules that hold each gives an event.
 
@@ -131,6 +154,7 @@ class Declaration(_Declared):
     )
     webhook: Webhook | None = None
     bulk: Bulk | None = None
+    fetch: Fetch | None = None
     tables: Tables = Field({}, description="what lookup() looks up")
     each: Jmes | None = Field(None, description="the list of entries in a delivery, where it may have several")
     subject: Jmes | None = Field(None, description="whom it is about, as a ref: hris:E00017, email:ann@example.com")
@@ -147,6 +171,8 @@ class Declaration(_Declared):
     def _is_read_in_one_way(self) -> Declaration:
         if self.webhook is None and self.bulk is None:
             raise ValueError("webhook: is missing: a source has a webhook, or bulk, or both")
+        if self.fetch is not None and (self.each is not None or self.mapper is not None):
+            raise ValueError("fetch: goes with neither each nor mapper")
         if bool(self.events) == bool(self.mapper):
             raise ValueError("events: either events, or a mapper")
         if self.events and any(rule.subject is None and self.subject is None for rule in self.events):
@@ -167,6 +193,8 @@ class Declaration(_Declared):
 
     def _expressions(self) -> Iterator[Expression]:
         yield from filter(None, (self.each, self.subject, self.id, self.time))
+        if self.fetch is not None:
+            yield from (self.fetch.when, self.fetch.key)
         for ignored in self.ignore:
             yield ignored.when
         for rule in self.events:

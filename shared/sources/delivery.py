@@ -35,12 +35,14 @@ class Delivery:
         body: as it came.
         headers: those that the source's declaration reads, names in lower case.
         received_at: when it was written to Kafka; for what says no time of its own.
+        fetched: the record that it names, where the source's declaration has it fetched.
     """
 
     source: str
     body: bytes = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     received_at: datetime
+    fetched: Any = field(default=None, repr=False)
 
     @cached_property
     def payload(self) -> Any:

@@ -16,8 +16,6 @@ from shared.streaming.records import Poison
 Scalar = str | int | float | bool
 Tables = Mapping[str, Mapping[str, Scalar]]
 
-ROOTS: Final = ("body", "item", "headers")
-"""What an expression sees: the payload, the entry of it that is being read, the request's headers in lower case."""
 _ACCESS: Final = ("subexpression", "index_expression", "projection", "filter_projection", "value_projection", "flatten")
 _MILLISECONDS_FROM: Final = 100_000_000_000
 """Epoch numbers from here on are milliseconds: as seconds they would lie in the year 5138."""
@@ -74,7 +72,7 @@ class Expression:
         """Return what the expression gives; None where it finds nothing.
 
         Args:
-            seen: `body`, `item` and `headers`.
+            seen: `body`, `item`, `headers` and `fetched`.
             functions: those of the source.
             where: the key of the declaration that holds the expression, for the error.
 
@@ -107,10 +105,14 @@ class SourceFunctions(Functions):
         """Return the time that `said` says, in UTC; see `read_time`."""
         return read_time(said, self._zone)
 
+    def text_of(self, said: Any) -> str | None:
+        """Return what `said` is as text, if it is text or a number; None for blanks."""
+        return str(said).strip() or None if isinstance(said, str | int | float) and not isinstance(said, bool) else None
+
     @signature({"types": ["string", "number", "null"]})
     def _func_text(self, said: str | float | None) -> str | None:
         """``text(x)``: x as text; nothing for nothing and for blanks (where `to_string` gives "null")."""
-        return None if said is None else str(said).strip() or None
+        return self.text_of(said)
 
     @signature({"types": []})
     def _func_value(self, said: Any) -> Any:
@@ -121,7 +123,7 @@ class SourceFunctions(Functions):
     @signature({"types": ["array"]})
     def _func_words(self, parts: list[Any]) -> str | None:
         """``words([x, y])``: x and y with a blank between; nothing if one is missing, as half a name is none."""
-        texts = [self._func_text(part) if isinstance(part, str | int) else None for part in parts]
+        texts = [self.text_of(part) for part in parts]
         return " ".join(text for text in texts if text) if all(texts) else None
 
     @signature({"types": ["string", "number", "null"]})

@@ -66,7 +66,7 @@ def map_delivery(declaration: Declaration, delivery: Delivery) -> Mapped:
     ignored: list[str] = []
     faults: list[str] = []
     for at, item in enumerate(_entries(declaration, payload, delivery, functions)):
-        seen = {"body": payload, "item": item, "headers": delivery.headers}
+        seen = {"body": payload, "item": item, "headers": delivery.headers, "fetched": delivery.fetched}
         try:
             found = [
                 _event(declaration, rule, number, seen, functions, delivery)
@@ -94,6 +94,24 @@ def key_of(declaration: Declaration, delivery: Delivery) -> str:
         except Unmappable:
             pass  # the sources service will say why, in the dead letter
     return declaration.name
+
+
+def record_wanted(declaration: Declaration, delivery: Delivery) -> str | None:
+    """Return the key of the record that has to be fetched before `delivery` can be read; None if none has to be.
+
+    Raises:
+        Unmappable: it can't be told which.
+    """
+    if declaration.fetch is None:
+        return None
+    seen = {"body": delivery.payload, "item": delivery.payload, "headers": delivery.headers}
+    functions = declaration.functions
+    if not declaration.fetch.when.holds(seen, functions, "fetch.when"):
+        return None
+    key = functions.text_of(declaration.fetch.key.evaluate(seen, functions, "fetch.key"))
+    if key is None:
+        raise Unmappable(f"fetch.key: {declaration.fetch.key.text!r} gives no text, so it is not known what to fetch")
+    return key
 
 
 def to_output(event: MappedEvent) -> Output:

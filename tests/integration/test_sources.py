@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import httpx
 import pytest
@@ -53,11 +56,13 @@ def with_levels(levels: str) -> str:
 class Company:
     """A running gateway, sources and people service, and the folder of the sources' files."""
 
-    def __init__(self, broker: Broker, folder: Path) -> None:
+    def __init__(self, broker: Broker, folder: Path, bob: str) -> None:
         self.bootstrap_servers = broker.bootstrap_servers
         self.sources = folder / "sources"
         self.sources.mkdir()
         (self.sources / "bamboohr.yaml").write_text(with_levels("Engineer: 4"))
+        hibob = SHIPPED.with_name("hibob.yaml").read_text().replace("levels: {}", "levels: {Engineer: 4}")
+        (self.sources / "hibob.yaml").write_text(hibob.replace("https://api.hibob.com", bob))
         self.services = Supervisor(
             [service(name) for name in NAMES],
             env={
@@ -69,12 +74,20 @@ class Company:
             service_env={
                 "gateway": {
                     "GATEWAY_TOKENS": "urn:acme:hris=0123456789abcdef",
-                    "GATEWAY_SOURCE_SECRETS": f"bamboohr={SECRET},bamboohr={NEXT_SECRET}",
-                }
+                    "GATEWAY_SOURCE_SECRETS": f"bamboohr={SECRET},bamboohr={NEXT_SECRET},hibob={SECRET}",
+                },
+                "sources": {"SOURCES_CREDENTIALS": "hibob=SERVICE-1:0123456789abcdef"},
             },
             ports=dict(zip(NAMES, free_ports(len(NAMES)), strict=True)),
             log_dir=folder / "logs",
         )
+
+    def deliver_hibob(self, payload: dict[str, Any]) -> httpx.Response:
+        """Send a payload as HiBob does: HMAC-SHA512 over the body, in base64."""
+        body = json.dumps(payload).encode()
+        signature = base64.b64encode(hmac.new(SECRET.encode(), body, hashlib.sha512).digest()).decode()
+        url = self.services.url("gateway", "/v1/sources/hibob")
+        return httpx.post(url, content=body, headers={"Bob-Signature": signature}, trust_env=False, timeout=30)
 
     def metric(self, of: str, line: str) -> float:
         text = httpx.get(self.services.url(of, "/metrics"), trust_env=False).text
@@ -119,9 +132,45 @@ class Company:
         return found
 
 
+class Bob(BaseHTTPRequestHandler):
+    """Bob's API, which first asks to be left alone for a second."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.asked.append(self.path)
+        number = self.path.rpartition("/")[2]
+        busy = len(self.asked) == 1
+        record = {
+            "id": number,
+            "displayName": "Cy Ray",
+            "work": {"department": "U1", "title": "Engineer", "reportsTo": None},
+        }
+        body = b"" if busy else json.dumps(record).encode()
+        self.send_response(429 if busy else 200)
+        if busy:
+            self.send_header("Retry-After", "1")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
 @pytest.fixture(scope="module")
-def company(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
-    company = Company(broker, tmp_path_factory.mktemp("company"))
+def bob() -> Iterator[str]:
+    """The address of a server that plays the vendor's side."""
+    server = ThreadingHTTPServer(("127.0.0.1", free_ports(1)[0]), Bob)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def company(broker: Broker, bob: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
+    company = Company(broker, tmp_path_factory.mktemp("company"), bob)
     with company.services:
         yield company
 
@@ -172,6 +221,19 @@ def test_what_is_not_signed_never_reaches_kafka_and_what_was_answered_is_there_b
     assert a_body(refused) not in {r.value for r in received}
     (record,) = [r for r in received if r.value == body]
     assert record.headers == [("source", b"bamboohr"), ("http-content-type", b"application/json")]
+
+
+def test_a_notification_without_values_ends_as_a_career_event_with_the_record_that_it_names(company: Company) -> None:
+    number = str(uuid.uuid4().int)[:19]
+    answer = company.deliver_hibob(
+        {"type": "employee.updated", "triggeredAt": "2026-01-08T13:06:26.915906", "data": {"employeeId": number}}
+    )
+    assert answer.status_code == 200
+    (joined,) = company.told_of(number)
+    assert isinstance(joined, EmployeeJoined)
+    assert (joined.profile.name, joined.profile.level) == ("Cy Ray", 4)
+    assert Bob.asked == [f"/v1/people/{number}"] * 2, "the first time it asked to wait"
+    assert company.metric("sources", 'sources_fetches_total{outcome="fetched",source="hibob"}') == 1
 
 
 @pytest.mark.fault

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from shared.sources.delivery import Delivery, read_delivery, to_record
 from shared.sources.expressions import Unmappable
 from shared.sources.files import read_sources
 from shared.sources.mappers import read
-from shared.sources.mapping import key_of, to_output
+from shared.sources.mapping import key_of, record_wanted, to_output
 from shared.streaming.records import Record
 from tests.source_payloads import EXAMPLES, FOLDER, Example, bamboohr, hibob
 
@@ -26,7 +27,8 @@ EVERY_EXAMPLE = pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: f"{e.
 
 
 def delivery(example: Example, body: bytes | None = None) -> Delivery:
-    return Delivery(example.source, example.body if body is None else body, example.headers, RECEIVED_AT)
+    bytes_sent = example.body if body is None else body
+    return Delivery(example.source, bytes_sent, example.headers, RECEIVED_AT, example.fetched)
 
 
 @EVERY_EXAMPLE
@@ -35,6 +37,12 @@ def test_a_payload_becomes_what_its_page_says(example: Example) -> None:
     said = tuple((e.feed, e.type, e.subject, e.time.isoformat(), e.data) for e in mapped.events)
     assert said == example.becomes
     assert (len(mapped.ignored), mapped.faults) == (example.ignored, ())
+
+
+@EVERY_EXAMPLE
+def test_a_record_is_fetched_where_the_delivery_holds_no_values_and_only_there(example: Example) -> None:
+    wanted = record_wanted(SOURCES[example.source], replace(delivery(example), fetched=None))
+    assert (wanted is not None) == (example.fetched is not None)
 
 
 @EVERY_EXAMPLE
@@ -61,6 +69,7 @@ def test_what_lies_in_kafka_is_enough_to_read_it_and_holds_no_secret(example: Ex
     kept = read_delivery(record)
     assert kept.body == example.body
     assert not set(secret) & set(kept.headers)
+    kept = replace(kept, fetched=example.fetched)
     assert read(declaration, kept) == read(declaration, delivery(example))
     for event in read(declaration, kept).events:
         assert json.loads(to_output(event).value or b"")["data"] == event.data
@@ -69,7 +78,7 @@ def test_what_lies_in_kafka_is_enough_to_read_it_and_holds_no_secret(example: Ex
 def test_every_shipped_source_has_examples_and_a_page_that_the_overview_links_to() -> None:
     assert {example.source for example in EXAMPLES} == set(SOURCES)
     overview = (PAGES / "README.md").read_text()
-    assert set(re.findall(r"\]\((\w+)\.md\)", overview)) == set(SOURCES) == {p.stem for p in PAGES.glob("[a-z]*.md")}
+    assert set(re.findall(r"\]\(([\w-]+)\.md\)", overview)) == set(SOURCES) == {p.stem for p in PAGES.glob("[a-z]*.md")}
     for name, declaration in SOURCES.items():
         page = (PAGES / f"{name}.md").read_text()
         assert declaration.docs in page, name
