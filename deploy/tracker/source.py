@@ -1,4 +1,4 @@
-"""Checks a source's file on payloads, and takes a source's dead letters up again."""
+"""Checks a source's file on payloads, loads its extracts, takes its dead letters up again."""
 
 from __future__ import annotations
 

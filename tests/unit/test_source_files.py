@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -148,6 +149,21 @@ def test_a_file_that_is_no_text_is_told_so(acme: Path) -> None:
     acme.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(BadDeclaration, match=r"acme\.yaml: can't be read"):
         read_source(acme)
+
+
+def test_the_file_that_the_page_shows_for_one_of_your_own_can_be_used(acme: Path) -> None:
+    page = Path(__file__).parents[2] / "docs" / "integrators" / "README.md"
+    (shown,) = re.findall(r"```yaml\n(name: acme.*?)```", page.read_text(), re.DOTALL)
+    acme.write_text(shown)
+    entry = {"kind": "change", "changeId": "c1", "at": "2026-03-02T09:00:00", "validFrom": "2026-04-01"}
+    person = {"no": 17, "first": "Ann", "last": "Lee", "title": "Engineer"}
+    (event,) = read(read_source(acme), a_delivery({**entry, "person": person})).events
+    assert event.data == {
+        "employee_id": "17",
+        "name": "Ann Lee",
+        "level": 4,
+        "effective_at": "2026-03-31T22:00:00+00:00",
+    }
 
 
 # -- what a delivery becomes ----------------------------------------------------------------------
