@@ -1,7 +1,8 @@
 """Decides whether what was written by an old JSON Schema can still be read by a new one.
 
 It knows the JSON Schema that pydantic writes. Topics are kept for ever and senders do not change all at once, so
-whatever fitted the old has to fit the new.
+whatever fitted the old has to fit the new. One thing is let pass, or no shape could ever grow: a field that is declared
+anew, where an open shape had let through anything of that name.
 """
 
 from __future__ import annotations
