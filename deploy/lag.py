@@ -23,6 +23,7 @@ from shared.streaming.topics import (
     PARTITIONS,
     PEOPLE_CHANGES,
     PROMPTS,
+    SOURCES_RECEIVED,
     SPONSOR_CHOICES,
     feed_topic,
     parked_topic,
@@ -32,6 +33,7 @@ READS: Final[Mapping[str, tuple[str, ...]]] = {
     **{feed: (feed_topic(feed), parked_topic(feed), IDENTITIES) for feed in FEEDS},
     "people": (feed_topic("people"), parked_topic("people"), IDENTITIES, PEOPLE_CHANGES),
     "correlator": (CAREER_EVENTS,),
+    "sources": (SOURCES_RECEIVED,),
     "prompter": (PROMPTS, SPONSOR_CHOICES),
     "insights": (CAREER_EVENTS, PROMPTS, GAPS, DELIVERIES),
 }

@@ -33,6 +33,7 @@ SERVICES: tuple[Service, ...] = (
     Service("cycles", 8103, env={"CYCLES_CLOCK": "wall"}),
     Service("endorsements", 8104),
     Service("correlator", 8105),
+    Service("sources", 8107),
     Service("prompter", 8106),  # which channels it needs settings for is said by its policy's file
     Service("portal", 8108, requires=("PORTAL_URL", "PORTAL_KEYS")),
     Service("insights", 8090),

@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Final
 
-from deploy.tracker import explain, person, simulate, snapshot
+from deploy.tracker import explain, person, simulate, snapshot, source
 
 COMMANDS: Final[Mapping[str, ModuleType]] = {
     "explain": explain,
     "person": person,
     "simulate": simulate,
     "snapshot": snapshot,
+    "source": source,
 }
 """Each module has `add_arguments(parser)` and `run(asked) -> int`; its docstring's first line says what it does."""
 

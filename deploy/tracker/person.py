@@ -151,7 +151,7 @@ def _rows(database_url: str, marks: Marks) -> Iterator[dict[str, Any]]:
     url = make_url(database_url)
     if url.get_backend_name() == "sqlite" and not os.path.exists(url.database or ""):  # noqa: PTH110 (it may be empty)
         raise FileNotFoundError(f"there is no file {url.database}")
-    engine = open_database(database_url, "insights")
+    engine = open_database(database_url, "tracker")
     try:
         tables = MetaData()
         tables.reflect(engine)

@@ -17,8 +17,11 @@ from services.gateway.openapi import SCHEMAS
 from services.gateway.problems import FieldError, details_response
 from services.gateway.settings import GatewaySettings
 from services.gateway.sink import FeedSink, Sink, kafka_sink
+from services.gateway.source_secrets import SourceSecrets
+from services.gateway.sources import Doors, source_router
 from services.gateway.tokens import Tokens
 from shared.service.health import Health, operations_routes
+from shared.sources.files import read_sources
 from shared.streaming.sink import KafkaSink
 
 log = structlog.get_logger(__name__)
@@ -71,7 +74,11 @@ def http_app(settings: GatewaySettings, sink: Sink, health: Health) -> FastAPI:
     app.exception_handler(RequestValidationError)(_validation_problem)
     app.exception_handler(Exception)(_fault)
     tokens = Tokens.parse(settings.tokens.get_secret_value())
-    app.include_router(feed_router(Intake(settings, tokens, sink)))
+    intake = Intake(settings, tokens, sink)
+    app.include_router(feed_router(intake))
+    sources = read_sources(settings.sources_dir)
+    secrets = SourceSecrets.parse(settings.source_secrets.get_secret_value(), sources)
+    app.include_router(source_router(Doors(intake, sources, secrets)))
     app.router.routes.extend(operations_routes(health))
     return app
 
@@ -87,7 +94,8 @@ class _Api(FastAPI):
 
 async def _http_problem(request: Request, error: HTTPException) -> Response:
     said = {
-        404: f"there is nothing at {request.url.path[:200]}; events go to /v1/feeds/{{feed}}",
+        404: f"there is nothing at {request.url.path[:200]}; events go to /v1/feeds/{{feed}}, webhooks to "
+        "/v1/sources/{{source}}",
         405: f"{request.method[:20]} is not understood at {request.url.path[:200]}",
     }
     return details_response(

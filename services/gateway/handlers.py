@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Annotated, Any
@@ -12,9 +12,9 @@ import structlog
 from fastapi import APIRouter, Path, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, Field
-from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
+from services.gateway.bodies import chunks, whole_body
 from services.gateway.bulk import ERRORS_TOLD, Upload
 from services.gateway.events import (
     CLOUDEVENT_JSON,
@@ -33,7 +33,6 @@ from services.gateway.problems import (
     FieldError,
     ForeignSource,
     Problem,
-    SenderSilent,
     TooLarge,
     Unauthenticated,
     UnknownFeed,
@@ -128,7 +127,7 @@ async def _receive(
 
 async def _events(intake: Intake, request: Request, feed: str, mode: str, source: str) -> Response:
     """Take one event, or a batch of which either all or none enter."""
-    body = await _body(request, intake.settings)
+    body = await whole_body(request, intake.settings, f"send fewer events at a time, or {NDJSON}")
     longest = intake.settings.max_event_bytes
     try:
         if mode == "batch":
@@ -151,7 +150,7 @@ async def _events(intake: Intake, request: Request, feed: str, mode: str, source
 
 async def _bulk(intake: Intake, request: Request, feed: str, source: str) -> Response:
     upload = Upload(feed, source, intake.sink, intake.settings.max_event_bytes)
-    await upload.take(_chunks(request, intake.settings.read_timeout_seconds))
+    await upload.take(chunks(request, intake.settings.read_timeout_seconds))
     if not upload.accepted:
         raise upload.nothing_entered()
     return _receipt(upload.accepted, upload.rejected, upload.errors)
@@ -218,36 +217,6 @@ def _check_content(request: Request, mode: str) -> None:
     _, _, charset = sent.lower().partition("charset=")
     if mode != "binary" and charset.partition(";")[0].strip(' "') not in ("", "utf-8", "utf8", "us-ascii"):
         raise UnsupportedContent(f"the content type is {sent[:100]}; JSON is sent in UTF-8 (RFC 8259)")
-
-
-async def _body(request: Request, settings: GatewaySettings) -> bytes:
-    too_large = TooLarge(
-        f"the body has more than {settings.max_body_bytes} bytes; send fewer events at a time, or {NDJSON}"
-    )
-    announced = request.headers.get("content-length", "0")
-    if announced.isdecimal() and int(announced) > settings.max_body_bytes:
-        raise too_large
-    body = bytearray()
-    async for chunk in _chunks(request, settings.read_timeout_seconds):
-        body += chunk
-        if len(body) > settings.max_body_bytes:
-            raise too_large
-    return bytes(body)
-
-
-async def _chunks(request: Request, silence_seconds: float) -> AsyncGenerator[bytes, None]:
-    chunks = request.stream()
-    while True:
-        try:
-            async with asyncio.timeout(silence_seconds):
-                chunk = await anext(chunks)
-        except StopAsyncIteration:
-            return
-        except TimeoutError:
-            raise SenderSilent(f"nothing came for {silence_seconds:g} s") from None
-        except ClientDisconnect:
-            raise SenderSilent("the connection was closed in the midst of the body") from None
-        yield chunk
 
 
 def _receipt(accepted: int, rejected: int = 0, errors: Sequence[Mapping[str, Any]] = ()) -> Response:

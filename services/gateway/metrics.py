@@ -9,6 +9,22 @@ EVENTS = Counter(
     "Events received, by outcome: accepted (acknowledged by Kafka), rejected (the sender's fault), unavailable (ours)",
     ["feed", "outcome"],
 )
+DELIVERIES = Counter(
+    "gateway_source_deliveries_total",
+    "Sources' requests, by outcome: received (acknowledged by Kafka), handshake, refused (signature or origin), "
+    "rejected (too large, too deep, broken off), unavailable (ours)",
+    ["source", "outcome"],
+)
+QUIET_SINCE = Gauge(
+    "gateway_source_quiet_since_timestamp_seconds",
+    "When a source that is let in delivered last; before its first delivery, when the gateway started",
+    ["source"],
+)
+SILENT_AFTER = Gauge(
+    "gateway_source_silent_after_seconds",
+    "How long a source that is let in may be quiet before somebody should look, where its file says so",
+    ["source"],
+)
 REQUEST_SECONDS = Histogram(
     "gateway_request_duration_seconds",
     "Time from a request's head until its answer",

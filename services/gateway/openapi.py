@@ -9,12 +9,16 @@ from pydantic.json_schema import models_json_schema
 from services.gateway.problems import (
     PROBLEM_JSON,
     ForeignSource,
+    NotGenuine,
+    OriginRefused,
     Problem,
     ProblemDetails,
     SenderSilent,
+    TooDeep,
     TooLarge,
     Unauthenticated,
     UnknownFeed,
+    UnknownSource,
     UnsupportedContent,
 )
 
@@ -22,7 +26,7 @@ _ATTRIBUTES: dict[str, tuple[str, str]] = {
     "specversion": ("1.0", "the version of CloudEvents"),
     "id": ("ach-4711", "with source it identifies the event: one sent twice counts once"),
     "source": ("urn:acme:recognition", "who sends; must be the source that the token speaks for"),
-    "type": ("achievement.recorded", "what the payload is; docs/integrators.md lists the types of each feed"),
+    "type": ("achievement.recorded", "what the payload is; docs/integrators/README.md lists the types of each feed"),
     "subject": ("hris:E00017", "whom or what it is about; events with one subject keep their order"),
     "time": ("2026-03-01T09:30:00Z", "when the source said it (RFC 3339); of two statements the newer holds"),
 }
@@ -136,4 +140,19 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         "Kafka did not acknowledge, or too much is under way. Send the request again.",
         {"Retry-After": "seconds to wait before the request is sent again"},
     ),
+}
+
+SOURCE_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "What the source sends, as it sends it. It is kept byte for byte.",
+        "content": {"*/*": {"schema": {"description": "The source's own."}}},
+    }
+}
+SOURCE_RESPONSES: dict[int | str, dict[str, Any]] = {
+    **{code: RESPONSES[code] for code in (405, 408, 413, 415, 500, 503)},
+    401: _of(NotGenuine, headers={"WWW-Authenticate": "says that a signature is asked for"}),
+    403: _of(OriginRefused),
+    404: _of(UnknownSource),
+    422: _of(TooDeep),
 }

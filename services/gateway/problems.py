@@ -87,6 +87,35 @@ class UnknownFeed(Problem):
     status, name, title = 404, "unknown-feed", "There is no such feed"
 
 
+class UnknownSource(Problem):
+    """There is no such source, or it is not let in."""
+
+    status, name, title = 404, "unknown-source", "There is no such source here"
+
+
+class NotGenuine(Problem):
+    """A delivery that does not come from who holds the source's secret."""
+
+    status, name, title = 401, "not-genuine", "The delivery is not signed with a secret known here"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        # RFC 9110, section 11.6.1: a 401 names a scheme; what is asked for is the source's own.
+        self.headers = {"WWW-Authenticate": 'Signature realm="sponsorship-tracker"'}
+
+
+class OriginRefused(Problem):
+    """An origin that may not send here (CloudEvents' abuse protection)."""
+
+    status, name, title = 403, "origin-refused", "This origin may not send here"
+
+
+class TooDeep(Problem):
+    """A payload that lies too deep in itself."""
+
+    status, name, title = 422, "too-deep", "The payload is nested too deeply"
+
+
 class SenderSilent(Problem):
     """The sender stopped in the midst of a request."""
 

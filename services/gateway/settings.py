@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import Field, SecretStr, field_validator
+from pathlib import Path
+
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from services.gateway.source_secrets import SourceSecrets
 from services.gateway.tokens import Tokens
 from shared.service.main import STOP_GRACE_SECONDS
 from shared.service.settings import ServiceSettings, http_port
+from shared.sources.files import BadDeclaration, read_sources, sources_dir
 
 
 class GatewaySettings(ServiceSettings):
@@ -19,6 +23,12 @@ class GatewaySettings(ServiceSettings):
     tokens: SecretStr = Field(
         description="who may send: source=token, separated by commas; `source` is the CloudEvents attribute; "
         "a source may have several tokens, so that one can be replaced without a gap"
+    )
+    sources_dir: Path = sources_dir()
+    source_secrets: SecretStr = Field(
+        SecretStr(""),
+        description="which sources of SOURCES_DIR may send, and with which secret: name=secret, separated by commas; a "
+        "source may have two, so that one can be replaced without a gap. One without a secret is not let in",
     )
     max_body_bytes: int = Field(
         1024 * 1024,
@@ -52,6 +62,18 @@ class GatewaySettings(ServiceSettings):
     read_timeout_seconds: float = Field(
         30.0, gt=0, description="how long a sender may be silent in the midst of a request, in seconds"
     )
+
+    @model_validator(mode="after")
+    def _sources_are_readable(self) -> GatewaySettings:
+        try:
+            sources = read_sources(self.sources_dir)
+        except BadDeclaration as exc:
+            raise ValueError(f"SOURCES_DIR: {exc}") from exc
+        try:
+            SourceSecrets.parse(self.source_secrets.get_secret_value(), sources)
+        except ValueError as exc:
+            raise ValueError(f"GATEWAY_SOURCE_SECRETS: {exc}") from exc
+        return self
 
     @field_validator("tokens")
     @classmethod

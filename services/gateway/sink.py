@@ -10,7 +10,7 @@ from services.gateway.metrics import ACK_SECONDS, BYTES_IN_FLIGHT, RECORDS_IN_FL
 from services.gateway.problems import Busy, TooLarge, Unavailable
 from shared.streaming.records import Output
 from shared.streaming.sink import KafkaSink, NoRoom, RecordTooLarge, SinkMetrics, Unacknowledged
-from shared.streaming.topics import FEEDS, dead_topic, feed_topic
+from shared.streaming.topics import FEEDS, SOURCES_RECEIVED, dead_topic, feed_topic
 
 METRICS: Final = SinkMetrics(RECORDS_IN_FLIGHT, BYTES_IN_FLIGHT, ACK_SECONDS)
 _SEND_AGAIN = "send the request again; events that were written after all are recognised by source and id"
@@ -37,7 +37,10 @@ def kafka_sink(bootstrap_servers: str, *, ack_seconds: float, max_records: int, 
     return KafkaSink(
         bootstrap_servers,
         name="gateway",
-        topics=[name for feed in FEEDS for name in (feed_topic(feed), dead_topic(feed_topic(feed)))],
+        topics=[
+            *(name for feed in FEEDS for name in (feed_topic(feed), dead_topic(feed_topic(feed)))),
+            SOURCES_RECEIVED,
+        ],
         metrics=METRICS,
         ack_seconds=ack_seconds,
         max_records=max_records,

@@ -6,8 +6,7 @@ import hmac
 from collections.abc import Iterable
 from hashlib import sha256
 
-SHORTEST_TOKEN = 16
-"""Characters. Below this a token can be guessed; `openssl rand -hex 32` makes a good one."""
+from shared.service.secrets import pairs_of
 
 
 class Tokens:
@@ -25,22 +24,14 @@ class Tokens:
         Raises:
             ValueError: the text lists none, or an entry is unfit; the message counts entries and shows no token.
         """
-        pairs: list[tuple[str, str]] = []
+        pairs = pairs_of(text, "source=token, as urn:acme:hris=9f86d081884c7d65")
         sources: dict[bytes, str] = {}
-        for number, entry in enumerate((part.strip() for part in text.split(",")), start=1):
-            if not entry:
-                continue
-            source, equals, token = (part.strip() for part in entry.partition("="))
-            if not (source and equals and token):
-                raise ValueError(f"entry {number} is not source=token, as urn:acme:hris=9f86d081884c7d65")
-            if len(token) < SHORTEST_TOKEN:
-                raise ValueError(f"entry {number}: the token of {source} is shorter than {SHORTEST_TOKEN} characters")
+        for number, source, token in pairs:
             if sources.setdefault(_digest(token), source) != source:
                 raise ValueError(f"entry {number}: the token of {source} is also another source's; make one for each")
-            pairs.append((source, token))
         if not pairs:
             raise ValueError("there is none, so nobody could send: list source=token, separated by commas")
-        return cls(pairs)
+        return cls((source, token) for _, source, token in pairs)
 
     def source_of(self, token: str) -> str | None:
         """Return the source that `token` speaks for, or None when it is not known.

@@ -6,15 +6,13 @@ Pure: statuses, headers and errors in, verdicts and seconds out.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from http import HTTPStatus
 from typing import Final, Literal
 
 import httpx
 
-RETRY_AFTER_CAP_SECONDS: Final = 60.0
-"""The longest wait that a receiver can ask for; past it, we come back unasked."""
+from shared.transport.retry_after import seconds_to_wait
 
 _FIRST_WAIT_SECONDS: Final = 1.0
 _LONGEST_WAIT_SECONDS: Final = 300.0
@@ -121,22 +119,6 @@ def wait_before(attempt: int, last: Verdict, chance: float) -> float:
         return last.retry_after
     longest = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2.0 ** min(attempt - 1, 10))
     return longest * (0.5 + 0.5 * chance)
-
-
-def seconds_to_wait(retry_after: str | None, now: datetime) -> float | None:
-    """Return what a Retry-After header asks for (RFC 9110, section 10.2.3), from 0 to the cap; None if nothing."""
-    if retry_after is None:
-        return None
-    asked = retry_after.strip()
-    if asked.isascii() and asked.isdigit():
-        # No date is meant by so many digits, and float() of thousands of them would not end well.
-        return min(float(asked[:10]), RETRY_AFTER_CAP_SECONDS)
-    try:
-        at = parsedate_to_datetime(asked)
-    except ValueError:
-        return None
-    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-    return min(max((at - now).total_seconds(), 0.0), RETRY_AFTER_CAP_SECONDS)
 
 
 def _named(status: int) -> str:

@@ -280,6 +280,14 @@ ENDORSEMENTS: Mapping[str, type[Payload]] = {
     "prompt.snoozed": PromptPutOff,
 }
 
+SHAPES: Mapping[str, Mapping[str, type[Payload]]] = {
+    "people": PEOPLE,
+    "achievements": ACHIEVEMENTS,
+    "cycles": CYCLES,
+    "endorsements": ENDORSEMENTS,
+}
+"""All of them, by feed."""
+
 
 def read_payload(shapes: Mapping[str, type[Payload]], event_type: str, data: Any) -> Payload:
     """Return `data` in the shape that its event type has.

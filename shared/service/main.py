@@ -70,7 +70,9 @@ def run_service(name: str, about: str, settings: type[S], build: Callable[[S], S
         for error in exc.errors():
             field = str(error["loc"][0]) if error["loc"] else ""
             known = environment_name(settings, field) if field in settings.model_fields else field.upper()
-            print(f"{name}: setting {known}: {error['msg']} (see --help)", file=sys.stderr)  # noqa: T201 (logs are not up yet)
+            which = f"setting {known}: " if field else ""  # what several settings do together says itself which
+            message = error["msg"].removeprefix("Value error, ")
+            print(f"{name}: {which}{message} (see --help)", file=sys.stderr)  # noqa: T201 (logs are not up yet)
         sys.exit(EXIT_BAD_SETTINGS)
     configure_logs(name, form=configured.log_format, level=configured.log_level)
     with asyncio.Runner() as runner:

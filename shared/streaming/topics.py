@@ -35,6 +35,10 @@ GAPS: Final = "gaps"
 DELIVERIES: Final = "deliveries"
 SPONSOR_CHOICES: Final = "sponsor-choices"
 PORTAL_AUDIT: Final = "portal-audit"
+SOURCES_RECEIVED: Final = "sources.received"
+"""What sources' webhooks sent, as it came; keyed by what the source names as its subject, or by the source."""
+SOURCES_ROWS: Final = "sources.rows"
+"""Which rows of a source's extracts are known, by a digest of each; what has not changed is not sent again."""
 
 LARGEST_RECORD: Final = 4 * 1024 * 1024
 """Bytes of the largest record that a service writes. A source may write as much as a broker takes unasked, which is
@@ -89,6 +93,7 @@ _READ_TOPICS: Final = (
     GAPS,
     DELIVERIES,
     SPONSOR_CHOICES,
+    SOURCES_RECEIVED,
 )
 
 ALL_TOPICS: Final[tuple[TopicSpec, ...]] = (
@@ -98,6 +103,7 @@ ALL_TOPICS: Final[tuple[TopicSpec, ...]] = (
     TopicSpec(IDENTITIES, config=_COMPACTED),
     # Written by the portal and read by nobody here: for whoever has to know who saw what.
     TopicSpec(PORTAL_AUDIT, config=_KEEP_FOREVER),
+    TopicSpec(SOURCES_ROWS, config=_COMPACTED),
 )
 
 

@@ -249,7 +249,7 @@ def test_metrics_tell_what_came_in(gateway: Gateway) -> None:
 
 
 def test_the_curl_commands_of_the_page_for_integrators_work_as_they_stand(gateway: Gateway, tmp_path: Path) -> None:
-    page = (PROJECT / "docs" / "integrators.md").read_text()
+    page = (PROJECT / "docs" / "integrators" / "README.md").read_text()
     commands = [block for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) if block.startswith("curl")]
     assert len(commands) == 4
     (tmp_path / "events.ndjson").write_bytes(an_event() + b"\n" + an_event() + b"\n")

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaProducer
 
 from deploy.broker import Broker
 from deploy.dead import main as dead_letters
 from deploy.processes import Supervisor
-from deploy.spawn import free_ports, wait_until
+from deploy.spawn import free_ports
 from deploy.stack import service
 from shared.contracts.career import (
     AchievementRecorded,
@@ -48,11 +48,11 @@ from tests.intake_events import (
     as_sent,
     without,
 )
+from tests.integration.reading import records_of
 
 pytestmark = pytest.mark.kafka
 
 NAMES = ("achievements", "cycles", "endorsements")
-WITHIN = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -123,19 +123,7 @@ class Topics:
 
     def records(self, topic: str, enough: Callable[[list[Any]], bool], what: str) -> list[Any]:
         """Return all records of `topic` as soon as they are enough; fail when they are not in time."""
-        with closing(KafkaConsumer(bootstrap_servers=self.bootstrap_servers, auto_offset_reset="earliest")) as consumer:
-            partitions = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic) or ()]
-            consumer.assign(partitions)
-            consumer.seek_to_beginning(*partitions)
-            found: list[Any] = []
-
-            def came() -> bool:
-                for batch in consumer.poll(timeout_ms=200).values():
-                    found.extend(batch)
-                return enough(found)
-
-            assert wait_until(came, within=WITHIN), f"{what} did not come to {topic}; {len(found)} records did"
-            return found
+        return records_of(self.bootstrap_servers, topic, enough, what)
 
     def log_with(self, *ids: EventId) -> list[tuple[int, CareerEvent]]:
         """Return the log by (partition, event) once all of these events are in it."""

@@ -42,7 +42,7 @@ TOKEN = "0123456789abcdef"
 STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
 NDJSON = "application/x-ndjson"
-INTEGRATORS = Path(__file__).parents[2] / "docs" / "integrators.md"
+INTEGRATORS = Path(__file__).parents[2] / "docs" / "integrators" / "README.md"
 
 
 class MemorySink:

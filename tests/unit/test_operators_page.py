@@ -24,7 +24,7 @@ from services.portal import projection
 from shared.service.main import STOP_GRACE_SECONDS
 from shared.service.settings import environment_name
 from shared.streaming import service as streaming
-from shared.streaming.topics import ALL_TOPICS, FEEDS, PORTAL_AUDIT, feed_topic, parked_topic
+from shared.streaming.topics import ALL_TOPICS, FEEDS, PORTAL_AUDIT, SOURCES_RECEIVED, feed_topic, parked_topic
 
 TEXT: Final = PAGE.read_text()
 ALERTS: Final = PROJECT / "deploy/prometheus/alerts.yml"
@@ -95,7 +95,9 @@ def test_whatever_is_read_is_written_by_somebody() -> None:
     read = {topic for reads in READS.values() for topic in reads} | set(projection.TOPICS) | {PORTAL_AUDIT}
     assert written_by_somebody == read - never_parked
     assert written_by_somebody <= {topic.name for topic in ALL_TOPICS}
-    assert {feed_topic(feed) for feed in FEEDS} == ticked(services_told()["gateway"]["writes"])
+    feeds = {feed_topic(feed) for feed in FEEDS}
+    assert ticked(services_told()["gateway"]["writes"]) == feeds | {SOURCES_RECEIVED}
+    assert ticked(services_told()["sources"]["writes"]) == feeds
 
 
 def test_the_page_names_no_variable_that_nothing_reads() -> None:
@@ -144,7 +146,7 @@ def test_links_within_the_page_lead_somewhere() -> None:
     heads = {re.sub(r"[^a-z -]", "", head.lower()).replace(" ", "-") for head in re.findall(r"^#+ (.+)$", TEXT, re.M)}
     assert set(re.findall(r"\]\(#([^)]+)\)", TEXT)) <= heads
     for path in re.findall(r"\]\((?!#|http)([^)]+)\)", TEXT):
-        assert (PAGE.parent / path).exists(), path
+        assert (PAGE.parent / path.partition("#")[0]).exists(), path
 
 
 def test_a_stop_has_the_time_that_the_page_says_and_containers_have_more() -> None:

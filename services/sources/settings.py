@@ -1,0 +1,66 @@
+"""The settings of the sources service."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from shared.service.secrets import pairs_of
+from shared.service.settings import http_port
+from shared.sources.declaration import Declaration
+from shared.sources.files import BadDeclaration, read_sources, sources_dir
+from shared.streaming.service import StreamSettings
+
+
+class SourcesSettings(StreamSettings):
+    """Where the sources' files are."""
+
+    model_config = SettingsConfigDict(env_prefix="SOURCES_")
+
+    http_port: int = http_port(8107)
+    sources_dir: Path = sources_dir()
+    credentials: SecretStr = Field(
+        SecretStr(""),
+        description="with what records are fetched, where a source's file has `fetch`: name=credentials, separated by "
+        "commas; credentials are user:password, or a token",
+    )
+    fetch_timeout_seconds: float = Field(10, gt=0, le=30, description="how long a vendor's API may take, in seconds")
+    fetch_give_up_after_seconds: float = Field(
+        120,
+        ge=0,
+        le=240,
+        description="how long the records of a run of deliveries are tried for, in seconds; those that are not had by "
+        "then leave a dead letter. Below Kafka's limit between two polls, 300 s by default",
+    )
+
+    @model_validator(mode="after")
+    def _files_can_be_used(self) -> SourcesSettings:
+        try:
+            sources = read_sources(self.sources_dir)
+        except BadDeclaration as exc:
+            raise ValueError(f"SOURCES_DIR: {exc}") from exc
+        try:
+            read_credentials(self.credentials.get_secret_value(), sources)
+        except ValueError as exc:
+            raise ValueError(f"SOURCES_CREDENTIALS: {exc}") from exc
+        return self
+
+
+def read_credentials(text: str, sources: Mapping[str, Declaration]) -> Mapping[str, str]:
+    """Return the credentials of each source that has some.
+
+    Raises:
+        ValueError: an entry is unfit, or of a source that fetches nothing; the message shows none of them.
+    """
+    found: dict[str, str] = {}
+    for number, name, credentials in pairs_of(text, "name=credentials, as hibob=SERVICE-1234:0f6f"):
+        fetch = sources[name].fetch if name in sources else None
+        if fetch is None:
+            raise ValueError(f"entry {number}: {name} is no source with `fetch` in its file")
+        if fetch.auth == "basic" and ":" not in credentials:
+            raise ValueError(f"entry {number}: {name} wants user:password")
+        found[name] = credentials
+    return found

@@ -1,0 +1,255 @@
+"""Decides what a delivery becomes: events of `feeds.*`, each with the same id however often it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from typing import Any, Final
+
+import orjson
+from pydantic import ValidationError
+
+from shared.contracts.cloudevents import write_feed_event
+from shared.contracts.feeds import SHAPES, read_payload
+from shared.contracts.ids import normalised_ref
+from shared.sources.declaration import Declaration, Rule
+from shared.sources.delivery import Delivery
+from shared.sources.expressions import Expression, SourceFunctions, Unmappable
+from shared.streaming.records import Output
+from shared.streaming.topics import feed_topic
+
+_EQUAL_IDS: Final = (
+    "id: two different events of this delivery have the same, so one would be taken for a repetition of the other; "
+    "give id an expression that tells them apart"
+)
+LONGEST_SUBJECT: Final = 1000
+"""Characters; as the gateway allows."""
+
+
+@dataclass(frozen=True)
+class MappedEvent:
+    """An event for a feed; its payload has the shape that the feed asks for."""
+
+    feed: str
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: datetime
+    data: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """What a delivery becomes."""
+
+    events: tuple[MappedEvent, ...]
+    ignored: tuple[str, ...] = ()
+    """Why nothing is made of some entries, or of all."""
+    faults: tuple[str, ...] = ()
+    """Why nothing could be made of some entries: the delivery is to be kept, mended and read again."""
+
+
+def map_delivery(declaration: Declaration, delivery: Delivery) -> Mapped:
+    """Return what `delivery` becomes; the same delivery always becomes the same.
+
+    An entry that can't be read does not hold up the others: read again, they become the same events with the same ids.
+
+    Raises:
+        Unmappable: nothing of it can be read.
+    """
+    payload = delivery.payload
+    functions = declaration.functions
+    events: dict[str, MappedEvent] = {}
+    ignored: list[str] = []
+    faults: list[str] = []
+    for at, item in enumerate(_entries(declaration, payload, delivery, functions)):
+        seen = {"body": payload, "item": item, "headers": delivery.headers, "fetched": delivery.fetched}
+        try:
+            found = [
+                _event(declaration, rule, number, seen, functions, delivery)
+                for number, rule in enumerate(declaration.events)
+                if rule.when is None or rule.when.holds(seen, functions, f"events.{number}.when")
+            ]
+            if not found:
+                ignored.append(_why_ignored(declaration, seen, functions))
+            _add(events, found)
+        except Unmappable as exc:
+            faults.append(str(exc) if declaration.each is None else f"entry {at}: {exc}")
+    return Mapped(tuple(events.values()), tuple(ignored), tuple(faults))
+
+
+def key_of(declaration: Declaration, delivery: Delivery) -> str:
+    """Return the key that a delivery is written under: its subject, so that the order of what is said of it survives.
+
+    A delivery that may be about several is kept in the source's own order instead: under the source's name, as is one
+    whose subject can't be found.
+    """
+    if declaration.each is None and declaration.subject is not None:
+        try:
+            seen = {"body": delivery.payload, "item": delivery.payload, "headers": delivery.headers}
+            return _subject(declaration.subject, seen, declaration.functions, "subject")
+        except Unmappable:
+            pass  # the sources service will say why, in the dead letter
+    return declaration.name
+
+
+def record_wanted(declaration: Declaration, delivery: Delivery) -> str | None:
+    """Return the key of the record that has to be fetched before `delivery` can be read; None if none has to be.
+
+    Raises:
+        Unmappable: it can't be told which.
+    """
+    if declaration.fetch is None:
+        return None
+    seen = {"body": delivery.payload, "item": delivery.payload, "headers": delivery.headers}
+    functions = declaration.functions
+    if not declaration.fetch.when.holds(seen, functions, "fetch.when"):
+        return None
+    key = functions.text_of(declaration.fetch.key.evaluate(seen, functions, "fetch.key"))
+    if key is None:
+        raise Unmappable(f"fetch.key: {declaration.fetch.key.text!r} gives no text, so it is not known what to fetch")
+    return key
+
+
+def to_output(event: MappedEvent) -> Output:
+    """Return the record of `event` for its feed."""
+    return Output(
+        feed_topic(event.feed),
+        event.subject.encode(),
+        write_feed_event(
+            event_id=event.id,
+            source=event.source,
+            event_type=event.type,
+            subject=event.subject,
+            time=event.time,
+            data=event.data,
+        ),
+        headers=(("content-type", b"application/cloudevents+json"),),
+    )
+
+
+def checked(event: MappedEvent, where: str) -> MappedEvent:
+    """Return `event` if its feed takes its payload.
+
+    Raises:
+        Unmappable: it does not; the message names the fields, without their values.
+    """
+    if event.type not in SHAPES[event.feed]:
+        raise Unmappable(f"{where}: feeds.{event.feed} knows no type {event.type[:100]!r}")
+    try:
+        read_payload(SHAPES[event.feed], event.type, event.data)
+    except ValidationError as exc:
+        errors = exc.errors(include_url=False, include_input=False, include_context=False)
+        said = "; ".join(f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}" for error in errors)
+        raise Unmappable(f"{where}: {event.type} as it was mapped is none: {said}") from exc
+    return event
+
+
+def _add(events: dict[str, MappedEvent], found: Iterable[MappedEvent]) -> None:
+    for event in found:
+        if events.setdefault(event.id, event) != event:
+            raise Unmappable(_EQUAL_IDS)
+
+
+def _entries(declaration: Declaration, payload: Any, delivery: Delivery, functions: SourceFunctions) -> Iterable[Any]:
+    if declaration.each is None:
+        return [payload]
+    found = declaration.each.evaluate({"body": payload, "headers": delivery.headers}, functions, "each")
+    if not isinstance(found, list):
+        raise Unmappable(f"each: {declaration.each.text!r} finds no list in this payload")
+    return found
+
+
+def _event(
+    declaration: Declaration,
+    rule: Rule,
+    number: int,
+    seen: Mapping[str, Any],
+    functions: SourceFunctions,
+    delivery: Delivery,
+) -> MappedEvent:
+    where = f"events.{number}"
+    subject = rule.subject or declaration.subject
+    assert subject is not None  # noqa: S101 - the declaration was checked
+    data = _filled(rule.data, seen, functions, f"{where}.data")
+    event = MappedEvent(
+        feed=rule.feed,
+        # The type belongs to the id: one entry may become several events, and (source, id) names one.
+        id=f"{_id(rule.id or declaration.id, seen, functions, where)}/{rule.type}",
+        source=declaration.source,
+        type=rule.type,
+        subject=_subject(subject, seen, functions, f"{where}.subject"),
+        time=_time(rule.time or declaration.time, seen, functions, delivery, where),
+        data=data,
+    )
+    return checked(event, f"{where}.data")
+
+
+def _id(expression: Expression | None, seen: Mapping[str, Any], functions: SourceFunctions, where: str) -> str:
+    if expression is not None:
+        found = expression.evaluate(seen, functions, f"{where}.id")
+        if found in (None, "") or isinstance(found, list | dict | bool):
+            raise Unmappable(f"{where}.id: {expression.text!r} gives no text and no number")
+        return str(found)
+    # Sorted, so that a vendor's library may write the same entry in another order when it sends it again.
+    return sha256(orjson.dumps(seen["item"], option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+
+
+def _subject(expression: Expression, seen: Mapping[str, Any], functions: SourceFunctions, where: str) -> str:
+    found = expression.evaluate(seen, functions, where)
+    if not isinstance(found, str | int) or isinstance(found, bool) or not str(found).strip():
+        raise Unmappable(f"{where}: {expression.text!r} gives no text, so it is not known whom this is about")
+    try:
+        subject = str(normalised_ref(str(found)))
+    except ValueError as exc:
+        raise Unmappable(f"{where}: {expression.text!r} gives a ref that names nobody") from exc
+    if len(subject) > LONGEST_SUBJECT:
+        raise Unmappable(f"{where}: is longer than {LONGEST_SUBJECT} characters")
+    return subject
+
+
+def _time(
+    expression: Expression | None,
+    seen: Mapping[str, Any],
+    functions: SourceFunctions,
+    delivery: Delivery,
+    where: str,
+) -> datetime:
+    found = None if expression is None else expression.evaluate(seen, functions, f"{where}.time")
+    if found in (None, ""):
+        return delivery.received_at
+    if not isinstance(found, str | int | float):
+        raise Unmappable(f"{where}.time: gives neither text nor a number")
+    try:
+        return functions.time_of(found)
+    except Unmappable as exc:
+        raise Unmappable(f"{where}.time: {exc}") from exc
+
+
+def _filled(
+    template: Mapping[str, Any], seen: Mapping[str, Any], functions: SourceFunctions, where: str
+) -> dict[str, Any]:
+    """Return the payload that a template gives; a field whose expression finds nothing is left out: nothing is said."""
+    filled: dict[str, Any] = {}
+    for name, inner in template.items():
+        value = inner
+        if isinstance(inner, Expression):
+            value = inner.evaluate(seen, functions, f"{where}.{name}")
+        elif isinstance(inner, Mapping):
+            value = _filled(inner, seen, functions, f"{where}.{name}") or None
+        if value is not None:
+            filled[name] = value
+    return filled
+
+
+def _why_ignored(declaration: Declaration, seen: Mapping[str, Any], functions: SourceFunctions) -> str:
+    for number, ignored in enumerate(declaration.ignore):
+        if ignored.when.holds(seen, functions, f"ignore.{number}.when"):
+            return ignored.why
+    raise Unmappable(
+        "no rule of events applies to this, nor one of ignore: add one to "
+        f"{declaration.name}.yaml, then replay the source"
+    )

@@ -1,0 +1,357 @@
+"""Sources on a real Kafka: a signed webhook ends as a career event, whoever is killed on the way, and once."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import httpx
+import pytest
+from kafka.errors import KafkaTimeoutError
+
+from deploy.broker import Broker
+from deploy.processes import Supervisor
+from deploy.spawn import free_ports, wait_until
+from deploy.stack import service
+from deploy.tracker import extracts
+from deploy.tracker.__main__ import main as tracker
+from shared.contracts.career import CareerEvent, EmployeeChanged, EmployeeJoined, read_career_event
+from shared.streaming.topics import CAREER_EVENTS, SOURCES_RECEIVED, create_topics, dead_topic, feed_topic
+from tests.integration.reading import WITHIN, records_of
+
+pytestmark = pytest.mark.kafka
+
+NAMES: Final = ("people", "sources", "gateway")
+SECRET: Final = "an-old-secret-of-bamboohr"
+NEXT_SECRET: Final = "the-next-secret-of-bamboohr"
+SHIPPED: Final = Path(__file__).parents[2] / "deploy/sources/bamboohr.yaml"
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A broker of this module's own, for it kills services that others might use."""
+    port, controller_port = free_ports(2)
+    folder = tmp_path_factory.mktemp("kafka")
+    with Broker(folder, port=port, controller_port=controller_port, die_with_parent=True) as own:
+        create_topics(own.bootstrap_servers)
+        yield own
+
+
+def with_levels(levels: str) -> str:
+    """Return the shipped file with the levels of this company, as an integrator fills it in."""
+    shipped = SHIPPED.read_text()
+    assert "levels: {}" in shipped
+    return shipped.replace("levels: {}", f"levels: {{{levels}}}")
+
+
+class Company:
+    """A running gateway, sources and people service, and the folder of the sources' files."""
+
+    def __init__(self, broker: Broker, folder: Path, bob: str) -> None:
+        self.bootstrap_servers = broker.bootstrap_servers
+        self.sources = folder / "sources"
+        self.sources.mkdir()
+        (self.sources / "bamboohr.yaml").write_text(with_levels("Engineer: 4"))
+        hibob = SHIPPED.with_name("hibob.yaml").read_text().replace("levels: {}", "levels: {Engineer: 4}")
+        (self.sources / "hibob.yaml").write_text(hibob.replace("https://api.hibob.com", bob))
+        self.services = Supervisor(
+            [service(name) for name in NAMES],
+            env={
+                "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
+                "DATA_DIR": str(folder / "faust"),
+                "SOURCES_DIR": str(self.sources),
+                "LOG_FORMAT": "json",
+            },
+            service_env={
+                "gateway": {
+                    "GATEWAY_TOKENS": "urn:acme:hris=0123456789abcdef",
+                    "GATEWAY_SOURCE_SECRETS": f"bamboohr={SECRET},bamboohr={NEXT_SECRET},hibob={SECRET}",
+                },
+                "sources": {"SOURCES_CREDENTIALS": "hibob=SERVICE-1:0123456789abcdef"},
+            },
+            ports=dict(zip(NAMES, free_ports(len(NAMES)), strict=True)),
+            log_dir=folder / "logs",
+        )
+
+    def deliver_hibob(self, payload: dict[str, Any]) -> httpx.Response:
+        """Send a payload as HiBob does: HMAC-SHA512 over the body, in base64."""
+        body = json.dumps(payload).encode()
+        signature = base64.b64encode(hmac.new(SECRET.encode(), body, hashlib.sha512).digest()).decode()
+        url = self.services.url("gateway", "/v1/sources/hibob")
+        return httpx.post(url, content=body, headers={"Bob-Signature": signature}, trust_env=False, timeout=30)
+
+    def metric(self, of: str, line: str) -> float:
+        text = httpx.get(self.services.url(of, "/metrics"), trust_env=False).text
+        return next((float(row.rpartition(" ")[2]) for row in text.splitlines() if row.startswith(line)), 0.0)
+
+    def deliver(self, body: bytes, secret: str = SECRET) -> httpx.Response:
+        """Send a body as BambooHR does: HMAC-SHA256 over the body, then the timestamp."""
+        timestamp = str(int(time.time()))
+        signature = hmac.new(secret.encode(), body + timestamp.encode(), hashlib.sha256).hexdigest()
+        headers = {
+            "Content-Type": "application/json",
+            "X-BambooHR-Timestamp": timestamp,
+            "X-BambooHR-Signature": signature,
+        }
+        url = self.services.url("gateway", "/v1/sources/bamboohr")
+        return httpx.post(url, content=body, headers=headers, trust_env=False, timeout=30)
+
+    def records(self, topic: str, enough: Callable[[list[Any]], bool], what: str) -> list[Any]:
+        """Return all records of `topic` as soon as they are enough; fail when they are not in time."""
+        return records_of(self.bootstrap_servers, topic, enough, what)
+
+    def told_of(self, employee: str, at_least: int = 1) -> list[CareerEvent]:
+        """Return what the log says of an employee once it says so much."""
+        said: list[CareerEvent] = []
+
+        def enough(records: list[Any]) -> bool:
+            said[:] = [read_career_event(r.value) for r in records if r.key == employee.encode()]
+            return len(said) >= at_least
+
+        self.records(CAREER_EVENTS, enough, f"an event of {employee}")
+        return said
+
+    def feed_events(self, *employees: str) -> list[dict[str, Any]]:
+        """Return the events of feeds.people about these employees, once each has one."""
+        found: list[dict[str, Any]] = []
+
+        def enough(records: list[Any]) -> bool:
+            found[:] = [json.loads(r.value) for r in records if r.key.decode().removeprefix("hris:") in employees]
+            return {event["data"]["employee_id"] for event in found} == set(employees)
+
+        self.records(feed_topic("people"), enough, f"events of {len(employees)} employees")
+        return found
+
+
+class Bob(BaseHTTPRequestHandler):
+    """Bob's API, which first asks to be left alone for a second."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.asked.append(self.path)
+        number = self.path.rpartition("/")[2]
+        busy = len(self.asked) == 1
+        record = {
+            "id": number,
+            "displayName": "Cy Ray",
+            "work": {"department": "U1", "title": "Engineer", "reportsTo": None},
+        }
+        body = b"" if busy else json.dumps(record).encode()
+        self.send_response(429 if busy else 200)
+        if busy:
+            self.send_header("Retry-After", "1")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def bob() -> Iterator[str]:
+    """The address of a server that plays the vendor's side."""
+    server = ThreadingHTTPServer(("127.0.0.1", free_ports(1)[0]), Bob)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def company(broker: Broker, bob: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
+    company = Company(broker, tmp_path_factory.mktemp("company"), bob)
+    with company.services:
+        yield company
+
+
+def an_employee(*, action: str = "Updated", **fields: str) -> tuple[str, dict[str, Any]]:
+    """Return an employee of the test's own, as BambooHR tells of a change."""
+    employee = f"B-{uuid.uuid4().hex[:10]}"
+    return employee, {
+        "id": employee,
+        "action": action,
+        "timestamp": "2026-01-31T18:42:00+0000",
+        "changedFields": sorted(fields),
+        "fields": {name: {"value": value} for name, value in fields.items()},
+    }
+
+
+def a_body(*employees: dict[str, Any]) -> bytes:
+    return json.dumps({"employees": employees}).encode()
+
+
+def test_a_signed_webhook_ends_as_a_career_event_and_counts_once_however_often_it_is_sent(company: Company) -> None:
+    ann, entry = an_employee(firstName="Ann", lastName="Hale", department="U1", jobTitle="Engineer")
+    body = a_body(entry)
+    assert company.deliver(body).json() == {"accepted": 1}
+    assert company.deliver(body, NEXT_SECRET).status_code == 200, "two secrets are valid while one is replaced"
+
+    (joined,) = company.told_of(ann)
+    assert isinstance(joined, EmployeeJoined)
+    assert (joined.employee_id, joined.profile.name, joined.profile.level) == (ann, "Ann Hale", 4)
+    assert joined.source.startswith("urn:bamboohr#")
+    assert wait_until(
+        lambda: company.metric("sources", 'sources_events_total{outcome="duplicate",source="bamboohr"}') >= 1,
+        within=WITHIN,
+    )
+    assert len(company.feed_events(ann)) == 1
+    assert company.metric("gateway", 'gateway_source_deliveries_total{outcome="received",source="bamboohr"}') >= 2
+    assert company.metric("sources", 'sources_last_delivery_timestamp_seconds{source="bamboohr"}') > time.time() - 120
+
+
+def test_what_is_not_signed_never_reaches_kafka_and_what_was_answered_is_there_byte_for_byte(company: Company) -> None:
+    _, refused = an_employee(department="U1")
+    forged = company.deliver(a_body(refused), secret="somebody-elses-secret")
+    assert (forged.status_code, forged.json()["type"]) == (401, "urn:sponsorship-tracker:problem:not-genuine")
+    _, entry = an_employee(department="U1")
+    body = b"  " + a_body(entry)
+    assert company.deliver(body).status_code == 200
+    received = company.records(SOURCES_RECEIVED, lambda rs: body in {r.value for r in rs}, "the delivery")
+    assert a_body(refused) not in {r.value for r in received}
+    (record,) = [r for r in received if r.value == body]
+    assert record.headers == [("source", b"bamboohr"), ("http-content-type", b"application/json")]
+
+
+def test_a_notification_without_values_ends_as_a_career_event_with_the_record_that_it_names(company: Company) -> None:
+    number = str(uuid.uuid4().int)[:19]
+    answer = company.deliver_hibob(
+        {"type": "employee.updated", "triggeredAt": "2026-01-08T13:06:26.915906", "data": {"employeeId": number}}
+    )
+    assert answer.status_code == 200
+    (joined,) = company.told_of(number)
+    assert isinstance(joined, EmployeeJoined)
+    assert (joined.profile.name, joined.profile.level) == ("Cy Ray", 4)
+    assert Bob.asked == [f"/v1/people/{number}"] * 2, "the first time it asked to wait"
+    assert company.metric("sources", 'sources_fetches_total{outcome="fetched",source="hibob"}') == 1
+
+
+@pytest.mark.fault
+def test_a_sources_service_that_is_killed_loses_nothing_and_says_nothing_twice(company: Company) -> None:
+    people = dict(
+        an_employee(firstName="Bo", lastName=f"No{n}", department="U1", jobTitle="Engineer") for n in range(60)
+    )
+    names = list(people)
+    for name in names[:20]:
+        assert company.deliver(a_body(people[name])).status_code == 200
+    company.services.kill("sources")
+    for name in names[20:40]:
+        assert company.deliver(a_body(people[name])).status_code == 200, "the gateway needs no sources service"
+    company.services.restart("sources")
+    for name in names[40:]:
+        assert company.deliver(a_body(people[name])).status_code == 200
+    events = company.feed_events(*names)
+    ids = {(event["source"], event["id"]) for event in events}
+    assert len(ids) == len(names), "whatever was said again has the same id"
+    company.told_of(names[-1])
+
+
+def test_what_could_not_be_read_is_taken_up_again_once_the_file_is_mended(
+    company: Company, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, fine = an_employee(department="U1")
+    odd, strange = an_employee(department="U1", jobTitle="Principal Gardener")
+    body = a_body(fine, strange)
+    assert company.deliver(body).status_code == 200
+
+    topic = dead_topic(SOURCES_RECEIVED)
+    letters = company.records(topic, lambda rs: body in {r.value for r in rs}, "the dead letter")
+    (letter,) = [r for r in letters if r.value == body]
+    reason = dict(letter.headers)["dead-reason"].decode()
+    assert reason.startswith("entry 1: ")
+    assert "tables.levels has nothing for 'Principal Gardener'" in reason
+    company.feed_events(good)  # its neighbour in the delivery was not held up
+
+    replay = ["source", "replay", "bamboohr", "--bootstrap-servers", company.bootstrap_servers]
+    replay += ["--sources-dir", str(company.sources)]
+    assert tracker(replay) == 1
+    assert "0 put back, 1 left" in capsys.readouterr().out
+    restarted_with(company, with_levels("Engineer: 4, Principal Gardener: 6"))
+    assert tracker([*replay, "--dry-run"]) == 0
+    assert "would be put back" in capsys.readouterr().out
+    assert tracker(replay) == 0
+    assert "1 put back, 0 left" in capsys.readouterr().out
+    assert tracker(replay) == 0
+    assert "0 put back, 0 left, 1 had been before" in capsys.readouterr().out
+
+    events = company.feed_events(good, odd)
+    assert [event["data"]["level"] for event in events if event["data"]["employee_id"] == odd] == [6]
+    assert len({event["id"] for event in events}) == 2, "the good one, read again, has the id that it had"
+
+
+def restarted_with(company: Company, declaration: str) -> None:
+    (company.sources / "bamboohr.yaml").write_text(declaration)
+    company.services.terminate("sources")
+    company.services.restart("sources")
+
+
+def an_extract(path: Path, workers: dict[str, str]) -> Path:
+    head = (
+        "Employee ID,Worker,Primary Work Email,Supervisory Organization ID,Manager ID,Location,Job Profile,"
+        "Time in Job Profile Start Date,Termination Date"
+    )
+    lines = [f"{no},{name},,U1,,,Engineer,2024-10-01," for no, name in workers.items()]
+    path.write_text("\n".join([head, *lines, ""]))
+    return path
+
+
+def test_a_nightly_extract_tells_only_what_changed_and_a_load_that_broke_off_is_made_good(
+    company: Company, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers = {f"W-{uuid.uuid4().hex[:8]}": f"Worker {n}" for n in range(1200)}
+    first, last = next(iter(workers)), list(workers)[-1]
+    (company.sources / "workday.yaml").write_text(
+        SHIPPED.with_name("workday.yaml").read_text().replace("levels: {}", "levels: {Engineer: 4}")
+    )
+    company.services.terminate("sources")
+    company.services.restart("sources")
+    extract = an_extract(tmp_path / "workers.csv", workers)
+
+    def load(as_of: str, *more: str) -> tuple[int, str]:
+        options = ["--bootstrap-servers", company.bootstrap_servers, "--sources-dir", str(company.sources)]
+        code = tracker(["source", "load", "workday", str(extract), "--as-of", as_of, *options, *more])
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    assert load("2026-03-02T02:00:00Z", "--dry-run") == (
+        0,
+        "1200 rows, 1200 would be sent, 0 unchanged, 0 can't be sent\n",
+    )
+    sends = iter(range(100))
+    real = extracts._acknowledged
+
+    def breaks_off(producer: Any, outputs: Any) -> None:
+        if next(sends) == 3:  # the second batch of rows is in Kafka, and not yet remembered
+            raise KafkaTimeoutError("away")
+        real(producer, outputs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(extracts, "_acknowledged", breaks_off)
+        assert load("2026-03-02T02:00:00Z") == (1, "tracker source load: KafkaTimeoutError: away\n")
+    assert load("2026-03-02T02:00:00Z")[1] == "1200 rows, 700 sent, 500 unchanged, 0 can't be sent\n"
+    events = company.feed_events(*workers)
+    assert len({event["id"] for event in events}) == 1200
+
+    assert load("2026-03-03T02:00:00Z")[1] == "1200 rows, 0 sent, 1200 unchanged, 0 can't be sent\n"
+    del workers[last]
+    an_extract(extract, {**workers, first: "Worker by another name"})
+    code, said = load("2026-03-01T02:00:00Z")
+    assert code == 1
+    assert "it would put the past in place of the present" in said
+    assert load("2026-03-04T02:00:00Z")[1].splitlines() == [
+        "1199 rows, 1 sent, 1198 unchanged, 0 can't be sent",
+        "1 rows of earlier extracts are not in this one; nothing is said of them",
+    ]
+    changed = company.told_of(first, at_least=2)[-1]
+    assert isinstance(changed, EmployeeChanged)
+    assert changed.profile.name == "Worker by another name"

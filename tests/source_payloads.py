@@ -1,0 +1,512 @@
+"""Payloads of our own in the shape that each vendor publishes, and what they have to become."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+FOLDER: Final = Path(__file__).parents[1] / "deploy/sources"
+
+
+@dataclass(frozen=True)
+class Example:
+    """A delivery of a source.
+
+    Attributes:
+        becomes: feed, type, subject, time and payload of each event.
+        ignored: how many entries nothing is made of.
+    """
+
+    source: str
+    what: str
+    payload: Any
+    becomes: tuple[tuple[str, str, str, str, Mapping[str, Any]], ...] = ()
+    ignored: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    fetched: Any = None
+
+    @property
+    def body(self) -> bytes:
+        return json.dumps(self.payload).encode()
+
+
+def bamboohr(*, number: str = "101", action: str = "Updated", fields: Any = None) -> dict[str, Any]:
+    return {
+        "id": number,
+        "action": action,
+        "timestamp": "2026-01-31T18:42:00+0000",
+        "changedFields": list(fields or {}),
+        "fields": fields or {},
+    }
+
+
+def hibob(event_type: str, **data: str) -> dict[str, Any]:
+    return {
+        "companyId": 636192,
+        "type": event_type,
+        "triggeredBy": "3332883804594373380",
+        "triggeredAt": "2026-01-08T13:06:26.915906",
+        "version": "v2",
+        "data": {"employeeId": "3332883854254932743", **data},
+    }
+
+
+def merge(event: str = "Employee.changed", **data: Any) -> dict[str, Any]:
+    return {
+        "hook": {"id": "5b1", "event": event, "target": "https://tracker.example.com/v1/sources/merge"},
+        "linked_account": {"id": "a36", "integration": "Example HR", "category": "hris"},
+        "data": {
+            "id": "0958cbc6",
+            "remote_id": "19202938",
+            "first_name": "Dirna",
+            "last_name": "Emanuel",
+            "display_full_name": "Dirna Emanuel",
+            "work_email": "dirna@example.com",
+            "manager": "0048ea5b",
+            "team": "249c9faa",
+            "employment_status": "ACTIVE",
+            "termination_date": None,
+            "remote_was_deleted": False,
+            "modified_at": "2026-02-16T00:00:00Z",
+            **data,
+        },
+    }
+
+
+def github(*, action: str = "closed", merged: bool = True, user_type: str = "User") -> dict[str, Any]:
+    return {
+        "action": action,
+        "number": 42,
+        "repository": {"full_name": "acme/payments"},
+        "pull_request": {
+            "title": "Retry failed payouts " + "without double payment " * 12,
+            "html_url": "https://github.example.com/acme/payments/pull/42",
+            "merged": merged,
+            "merged_at": "2026-02-12T23:30:00Z" if merged else None,
+            "user": {"login": "ann", "type": user_type},
+            "labels": [{"name": "reliability"}],
+            "requested_reviewers": [{"login": "bo"}],
+        },
+    }
+
+
+def jira(*, to: str | None = "10000", assignee: Any = ..., event: str = "jira:issue_updated") -> dict[str, Any]:
+    return {
+        "timestamp": 1770890400123,
+        "webhookEvent": event,
+        "issue": {
+            "key": "PAY-311",
+            "self": "https://acme.example.com/rest/api/2/issue/311",
+            "fields": {
+                "summary": "Retry failed payouts without double payment",
+                "resolutiondate": "2026-02-12T11:00:00.000+0100" if to else None,
+                "labels": ["reliability"],
+                "assignee": {"accountId": "5b10a", "displayName": "Ann"} if assignee is ... else assignee,
+                "priority": {"name": "High"},
+            },
+        },
+        "changelog": {"items": [{"field": "resolution", "from": None, "to": to}]},
+    }
+
+
+_CYCLE: Final = {
+    "id": "C-2026H1",
+    "name": "Promotions, first half of 2026",
+    "cycleType": "promotion",
+    "competencies": ["delivery"],
+    "periodStart": "2025-04-01",
+    "periodEnd": "2026-03-31",
+    "startsAt": "2026-03-01T08:00:00Z",
+    "endsAt": "2026-03-31T18:00:00Z",
+}
+_CYCLE_SAID: Final = {
+    "cycle_id": "C-2026H1",
+    "kind": "promotion",
+    "title": "Promotions, first half of 2026",
+    "competencies": ["delivery"],
+    "evidence_from": "2025-04-01",
+    "evidence_to": "2026-03-31",
+    "opens_at": "2026-03-01T08:00:00+00:00",
+    "closes_at": "2026-03-31T18:00:00+00:00",
+}
+
+
+def lattice(event_type: str, data: Any) -> dict[str, Any]:
+    return {"type": event_type, "timestamp": "2026-03-01T08:00:00Z", "data": data}
+
+
+BONUS: Final = {
+    "id": "b88",
+    "created_at": "2026-02-27T14:05:00Z",
+    "amount": 50,
+    "reason": "Kept the migration on track",
+    "giver": {"email": "bo@example.com"},
+    "receivers": [{"email": "ann@example.com"}, {"email": "cy@example.com"}],
+    "hashtag": "#teamwork",
+}
+
+
+def _bonus_for(email: str) -> Mapping[str, Any]:
+    return {
+        "id": f"b88/{email}",
+        "created_at": "2026-02-27T14:05:00+00:00",
+        "giver": {"email": "bo@example.com"},
+        "receiver": {"email": email},
+        "amount": 50,
+        "reason": "Kept the migration on track",
+        "hashtags": ["#teamwork"],
+    }
+
+
+_EVENT: Final = {
+    "specversion": "1.0",
+    "id": "u1",
+    "source": "urn:example:events/hr",
+    "type": "unit.defined",
+    "subject": "unit:U1",
+    "time": "2026-03-01T08:00:00Z",
+}
+_UNIT: Final = {"unit_id": "U1", "name": "Acme"}
+_UNIT_EVENT: Final = ("people", "unit.defined", "unit:U1", "2026-03-01T08:00:00+00:00", _UNIT)
+_AT: Final = "2026-01-31T18:42:00+00:00"
+_BOB: Final = ("hris:3332883854254932743", "2026-01-08T13:06:26.915906+00:00", {"employee_id": "3332883854254932743"})
+HIBOB_RECORD: Final = {
+    "id": "3332883854254932743",
+    "displayName": "Ann Lee",
+    "email": "ann@example.com",
+    "work": {"department": "Payments", "site": "Berlin", "reportsTo": {"id": "77"}, "title": "Engineer"},
+}
+_BOB_FETCHED: Final = {
+    "employee_id": "3332883854254932743",
+    "name": "Ann Lee",
+    "email": "ann@example.com",
+    "unit_id": "Payments",
+    "manager_id": "77",
+    "location": "Berlin",
+}
+BAMBOOHR_RECORD: Final = {
+    "id": "101",
+    "firstName": "Bryony",
+    "lastName": "Hale",
+    "department": "Engineering",
+    "status": "Active",
+}
+_BRYONY: Final = {"employee_id": "101", "name": "Bryony Hale", "unit_id": "Engineering"}
+_MERGED_AT: Final = "2026-02-16T00:00:00+00:00"
+
+EXAMPLES: Final[tuple[Example, ...]] = (
+    Example(
+        "bamboohr",
+        "several employees at once, values in both of the forms that BambooHR writes them in",
+        {
+            "employees": [
+                bamboohr(
+                    fields={
+                        "firstName": {"value": "Bryony"},
+                        "lastName": {"value": "Hale"},
+                        "workEmail": {"value": "bryony@example.com"},
+                        "supervisorEId": {"value": 7},
+                        "location": {"value": ""},
+                    }
+                ),
+                bamboohr(number="102", fields={"department": "Engineering", "firstName": "Cy"}),
+                bamboohr(number="103", action="Created"),
+                bamboohr(number="104", action="Deleted"),
+                bamboohr(number="105", fields={"status": {"value": "Inactive"}}),
+            ]
+        },
+        (
+            (
+                "people",
+                "employee.changed",
+                "hris:101",
+                _AT,
+                {"employee_id": "101", "name": "Bryony Hale", "email": "bryony@example.com", "manager_id": "7"},
+            ),
+            ("people", "employee.changed", "hris:102", _AT, {"employee_id": "102", "unit_id": "Engineering"}),
+            ("people", "employee.hired", "hris:103", _AT, {"employee_id": "103"}),
+            ("people", "employee.left", "hris:104", _AT, {"employee_id": "104"}),
+            ("people", "employee.left", "hris:105", _AT, {"employee_id": "105"}),
+        ),
+    ),
+    Example(
+        "hibob",
+        "somebody joined",
+        hibob("employee.joined"),
+        (("people", "employee.hired", *_BOB[:2], _BOB_FETCHED),),
+        fetched=HIBOB_RECORD,
+    ),
+    Example(
+        "hibob",
+        "fields changed, whose values are fetched",
+        hibob("employee.updated", fieldUpdates="x"),
+        (("people", "employee.changed", *_BOB[:2], _BOB_FETCHED),),
+        fetched=HIBOB_RECORD,
+    ),
+    *(
+        Example(
+            "bamboohr-events",
+            f"{what}, fetched",
+            {
+                "type": what,
+                "timestamp": "2026-01-31T18:42:00+0000",
+                "data": {"companyId": "12345", "employeeId": "101", "changedFields": ["firstName"]},
+            },
+            (("people", becomes, "hris:101", _AT, payload),),
+            fetched=record,
+        )
+        for what, becomes, payload, record in (
+            ("employee.created", "employee.hired", _BRYONY, BAMBOOHR_RECORD),
+            ("employee.updated", "employee.changed", _BRYONY, BAMBOOHR_RECORD),
+            ("employee.updated", "employee.left", {"employee_id": "101"}, {**BAMBOOHR_RECORD, "status": "Inactive"}),
+            ("employee.deleted", "employee.left", {"employee_id": "101"}, None),
+        )
+    ),
+    Example("hibob", "somebody left", hibob("employee.left"), (("people", "employee.left", *_BOB),)),
+    Example("hibob", "a row of a table", hibob("table.entry.created", tableId="lifecycle"), ignored=1),
+    Example("hibob", "time off", hibob("timeoff.request.approved"), ignored=1),
+    Example(
+        "personio",
+        "a person was created",
+        {
+            "company_id": "1",
+            "event_name": "person.created",
+            "occurred_at": "2026-01-08T13:06:26Z",
+            "payload": {"person_id": "77"},
+        },
+        (("people", "employee.hired", "hris:77", "2026-01-08T13:06:26+00:00", {"employee_id": "77"}),),
+    ),
+    Example(
+        "personio",
+        "an absence",
+        {
+            "company_id": "1",
+            "event_name": "absence-period.created",
+            "occurred_at": "2026-01-08T13:06:26Z",
+            "payload": {},
+        },
+        ignored=1,
+    ),
+    Example(
+        "merge",
+        "an employee changed",
+        merge(),
+        (
+            (
+                "people",
+                "employee.changed",
+                "hris:0958cbc6",
+                _MERGED_AT,
+                {
+                    "employee_id": "0958cbc6",
+                    "name": "Dirna Emanuel",
+                    "email": "dirna@example.com",
+                    "external_ids": {"remote": "19202938"},
+                    "unit_id": "249c9faa",
+                    "manager_id": "0048ea5b",
+                },
+            ),
+        ),
+    ),
+    Example(
+        "merge",
+        "an employee who left, on a day without a time",
+        merge(employment_status="INACTIVE", termination_date="2026-02-28"),
+        (
+            (
+                "people",
+                "employee.left",
+                "hris:0958cbc6",
+                _MERGED_AT,
+                {"employee_id": "0958cbc6", "effective_at": "2026-02-28T00:00:00+00:00"},
+            ),
+        ),
+    ),
+    Example(
+        "merge",
+        "a team",
+        {
+            "hook": {"event": "Team.changed"},
+            "data": {"id": "249c9faa", "name": "Payments", "parent_team": None, "modified_at": "2026-02-16T00:00:00Z"},
+        },
+        (("people", "unit.defined", "unit:249c9faa", _MERGED_AT, {"unit_id": "249c9faa", "name": "Payments"}),),
+    ),
+    Example(
+        "workday",
+        "a row of the report",
+        {
+            "row": {"Employee ID": "E1", "Worker": "Ann Lee", "Termination Date": ""},
+            "as_of": "2026-03-02T02:00:00+00:00",
+        },
+        (
+            (
+                "people",
+                "employee.changed",
+                "hris:E1",
+                "2026-03-02T02:00:00+00:00",
+                {"employee_id": "E1", "name": "Ann Lee"},
+            ),
+        ),
+    ),
+    Example(
+        "successfactors",
+        "a row of the export",
+        {"row": {"userId": "S1", "status": "f", "endDate": "2026-02-28"}, "as_of": "2026-03-02T02:00:00+00:00"},
+        (
+            (
+                "people",
+                "employee.left",
+                "hris:S1",
+                "2026-03-02T02:00:00+00:00",
+                {"employee_id": "S1", "effective_at": "2026-02-28T00:00:00+00:00"},
+            ),
+        ),
+    ),
+    Example("merge", "a linked account", {"hook": {"event": "LinkedAccount.linked"}, "data": {}}, ignored=1),
+    Example(
+        "github",
+        "a merged pull request",
+        github(),
+        (
+            (
+                "achievements",
+                "achievement.recorded",
+                "github:ann",
+                "2026-02-12T23:30:00+00:00",
+                {
+                    "achievement_id": "github:acme/payments#42",
+                    "employee": "github:ann",
+                    "title": ("Retry failed payouts " + "without double payment " * 12)[:199].rstrip() + "…",
+                    "occurred_on": "2026-02-12",
+                    "competencies": ["reliability"],
+                    "link": "https://github.example.com/acme/payments/pull/42",
+                    "witnesses": ["github:bo"],
+                },
+            ),
+        ),
+        headers={"x-github-event": "pull_request"},
+    ),
+    *(
+        Example("github", what, payload, ignored=1, headers={"x-github-event": event})
+        for what, payload, event in (
+            ("the ping of a new webhook", {"zen": "Keep it logically awesome.", "hook_id": 1}, "ping"),
+            ("a pull request that was closed without a merge", github(merged=False), "pull_request"),
+            ("a pull request that was opened", github(action="opened", merged=False), "pull_request"),
+            ("a bot's pull request", github(user_type="Bot"), "pull_request"),
+        )
+    ),
+    Example(
+        "jira",
+        "an issue was resolved",
+        jira(),
+        (
+            (
+                "achievements",
+                "issue.resolved",
+                "jira:5b10a",
+                "2026-02-12T10:00:00.123000+00:00",
+                {
+                    "issue": {
+                        "key": "PAY-311",
+                        "self": "https://acme.example.com/rest/api/2/issue/311",
+                        "fields": {
+                            "summary": "Retry failed payouts without double payment",
+                            "resolutiondate": "2026-02-12T10:00:00+00:00",
+                            "labels": ["reliability"],
+                            "assignee": "5b10a",
+                            "priority": "High",
+                        },
+                    }
+                },
+            ),
+        ),
+    ),
+    Example("jira", "an issue was opened again", jira(to=None), ignored=1),
+    Example("jira", "an issue of nobody", jira(assignee=None), ignored=1),
+    Example("jira", "another event", jira(event="jira:issue_created"), ignored=1),
+    Example(
+        "bonusly",
+        "a bonus with two receivers",
+        {"event_type": "bonus.created", "data": BONUS},
+        tuple(
+            ("achievements", "recognition.given", f"email:{email}", "2026-02-27T14:05:00+00:00", _bonus_for(email))
+            for email in ("ann@example.com", "cy@example.com")
+        ),
+    ),
+    Example(
+        "lattice",
+        "a review was submitted",
+        lattice(
+            "review.submitted",
+            {
+                "id": "rev-17",
+                "submittedAt": "2026-01-20T16:00:00Z",
+                "reviewee": {"email": "ann@example.com"},
+                "reviewer": {"email": "cy@example.com"},
+                "url": "https://reviews.example.com/17",
+                "responses": [
+                    {"type": "strength", "answer": "Led the redesign", "competency": "leadership", "rating": 5},
+                    {"type": "growth", "answer": "Delegate more", "competency": "leadership", "rating": 3},
+                ],
+            },
+        ),
+        (
+            (
+                "achievements",
+                "review.completed",
+                "email:ann@example.com",
+                "2026-03-01T08:00:00+00:00",
+                {
+                    "review_id": "rev-17",
+                    "submitted_at": "2026-01-20T16:00:00+00:00",
+                    "reviewee": {"email": "ann@example.com"},
+                    "reviewer": {"email": "cy@example.com"},
+                    "highlights": [{"text": "Led the redesign", "competency": "leadership", "rating": 5}],
+                    "link": "https://reviews.example.com/17",
+                },
+            ),
+        ),
+    ),
+    *(
+        Example(
+            "lattice",
+            f"a cycle: {said}",
+            lattice(said, data),
+            (("cycles", becomes, "cycle:C-2026H1", "2026-03-01T08:00:00+00:00", payload),),
+        )
+        for said, data, becomes, payload in (
+            ("reviewCycle.launched", _CYCLE, "cycle.opened", _CYCLE_SAID),
+            ("reviewCycle.updated", _CYCLE, "cycle.amended", _CYCLE_SAID),
+            (
+                "reviewCycle.ended",
+                {"id": "C-2026H1", "endedAt": "2026-04-07T18:00:00Z"},
+                "cycle.closed",
+                {"cycle_id": "C-2026H1", "closed_at": "2026-04-07T18:00:00+00:00"},
+            ),
+        )
+    ),
+    Example(
+        "cloudevents",
+        "structured",
+        {**_EVENT, "data": _UNIT},
+        (_UNIT_EVENT,),
+        headers={"content-type": "application/cloudevents+json"},
+    ),
+    Example(
+        "cloudevents",
+        "a batch",
+        [{**_EVENT, "data": _UNIT}, {**_EVENT, "id": "u2", "data": _UNIT}],
+        (_UNIT_EVENT, _UNIT_EVENT),
+        headers={"content-type": "application/cloudevents-batch+json; charset=utf-8"},
+    ),
+    Example(
+        "cloudevents",
+        "binary",
+        _UNIT,
+        (_UNIT_EVENT,),
+        headers={"content-type": "application/json", **{f"ce-{name}": value for name, value in _EVENT.items()}},
+    ),
+)

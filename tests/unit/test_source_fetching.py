@@ -1,0 +1,173 @@
+"""Records that thin notifications name: each asked for once, a few at a time, as patiently as the API asks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import ValidationError
+
+from services.sources.fetching import Fetcher, Unfetched, Wanted
+from services.sources.handlers import DeliveryHandler
+from services.sources.settings import SourcesSettings
+from shared.contracts.base import utc
+from shared.sources.files import read_sources
+from shared.streaming.records import Record
+from tests.source_payloads import FOLDER, HIBOB_RECORD, hibob
+
+SOURCES = read_sources(FOLDER)
+CREDENTIALS = {"hibob": "SERVICE-1:token", "bamboohr-events": "key:x"}
+ANN = Wanted("hibob", "3332883854254932743")
+
+
+class Clock:
+    """Sleeps without waiting, and remembers for how long."""
+
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds > 0:
+            self.slept.append(round(seconds))
+        await asyncio.sleep(0)
+
+
+class Api:
+    """A vendor's API in memory: answers in turn, the last one for ever."""
+
+    def __init__(self, *answers: httpx.Response | Exception | Callable[[], httpx.Response]) -> None:
+        self.answers = list(answers)
+        self.requests: list[httpx.Request] = []
+        self.clock = Clock()
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return (
+            httpx.Response(answer.status_code, content=answer.content, headers=answer.headers)
+            if isinstance(answer, httpx.Response)
+            else answer()
+        )
+
+    def fetcher(self, give_up: float = 120, **credentials: str) -> Fetcher:
+        return Fetcher(
+            SOURCES,
+            CREDENTIALS | credentials,
+            timeout_seconds=5,
+            give_up_seconds=give_up,
+            transport=httpx.MockTransport(self._answer),
+            sleep=self.clock.sleep,
+        )
+
+
+def record(body: Any, offset: int = 0) -> Record:
+    value = json.dumps(body).encode()
+    return Record("sources.received", 0, offset, b"k", value, (("source", b"hibob"),), utc(2026, 3, 2, 9))
+
+
+async def test_a_record_is_asked_for_as_the_file_says() -> None:
+    api = Api(httpx.Response(200, json=HIBOB_RECORD))
+    strange = Wanted("hibob", "../admin?x=1#")
+    assert await api.fetcher().fetch([strange]) == {strange: HIBOB_RECORD}
+    (request,) = api.requests
+    assert (request.method, str(request.url)) == ("POST", "https://api.hibob.com/v1/people/..%2Fadmin%3Fx%3D1%23")
+    assert request.headers["authorization"] == "Basic U0VSVklDRS0xOnRva2Vu"
+    assert json.loads(request.content)["humanReadable"] == "REPLACE"
+
+
+async def test_many_notifications_about_one_employee_cost_one_request() -> None:
+    api = Api(httpx.Response(200, json=HIBOB_RECORD))
+    handler = DeliveryHandler(SOURCES, api.fetcher())
+    bodies = [{**hibob("employee.updated"), "triggeredAt": f"2026-01-08T13:06:{n:02}"} for n in range(30)]
+    outputs = await handler([record(body, at) for at, body in enumerate(bodies)])
+    assert len(api.requests) == 1
+    assert len({json.loads(output.value or b"")["id"] for output in outputs}) == 30
+    assert {output.topic for output in outputs} == {"feeds.people"}
+
+
+async def test_what_holds_all_that_is_needed_fetches_nothing() -> None:
+    api = Api(httpx.Response(500))
+    (output,) = await DeliveryHandler(SOURCES, api.fetcher())([record(hibob("employee.left"))])
+    assert (output.topic, api.requests) == ("feeds.people", [])
+
+
+async def test_no_more_requests_are_under_way_than_the_file_allows() -> None:
+    under_way = most = 0
+
+    async def slow(_: httpx.Request) -> httpx.Response:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.001)
+        under_way -= 1
+        return httpx.Response(200, json={})
+
+    fetcher = Fetcher(SOURCES, CREDENTIALS, timeout_seconds=5, give_up_seconds=9, transport=httpx.MockTransport(slow))
+    assert len(await fetcher.fetch([Wanted("hibob", str(n)) for n in range(40)])) == 40
+    assert most == 4
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_an_api_that_asks_to_wait_is_waited_for_as_long_as_it_says(status: int) -> None:
+    api = Api(httpx.Response(status, headers={"Retry-After": "7"}), httpx.Response(200, json={"id": "1"}))
+    assert await api.fetcher().fetch([ANN]) == {ANN: {"id": "1"}}
+    assert api.clock.slept == [7]
+
+
+async def test_the_wait_is_for_all_that_is_asked_of_that_account() -> None:
+    api = Api(httpx.Response(429, headers={"Retry-After": "7"}), httpx.Response(200, json={}))
+    fetcher = api.fetcher()
+    await fetcher.fetch([ANN])
+    await fetcher.fetch([Wanted("hibob", "2")])
+    assert api.clock.slept == [7, 7]
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (httpx.Response(500), "could not be fetched in 1 attempts: the API answered 500; replay the source later"),
+        (httpx.ConnectError("no route"), "no answer (ConnectError)"),
+        (httpx.Response(401), "answered 401 to the record: are its credentials in SOURCES_CREDENTIALS right?"),
+        (httpx.Response(404), "it is not there, or not to be seen by these credentials"),
+        (httpx.Response(302, headers={"Location": "https://evil.example"}), "answered 302 to the record: is fetch.url"),
+        (httpx.Response(200, text="<html>Sign in</html>"), "what the API answered is not JSON"),
+        (httpx.Response(200, content=b"x" * (1024 * 1024 + 1)), "the record has more than 1048576 bytes"),
+    ],
+)
+async def test_a_record_that_cannot_be_had_leaves_a_dead_letter_with_the_reason(answer: Any, told: str) -> None:
+    api = Api(answer)
+    handler = DeliveryHandler(SOURCES, api.fetcher(give_up=0))
+    (letter, left) = await handler([record(hibob("employee.updated")), record(hibob("employee.left"), 1)])
+    assert (letter.topic, left.topic) == ("sources.received.dead", "feeds.people")
+    reason = dict(letter.headers)["dead-reason"].decode()
+    assert told in reason
+    assert ANN.key not in reason
+
+
+async def test_a_source_without_credentials_says_so() -> None:
+    fetcher = Fetcher(SOURCES, {}, timeout_seconds=1, give_up_seconds=1)
+    found = (await fetcher.fetch([ANN]))[ANN]
+    assert isinstance(found, Unfetched)
+    assert found.reason == "hibob has no credentials in SOURCES_CREDENTIALS to fetch the record with"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("hibob", "SOURCES_CREDENTIALS: entry 1 is not name=credentials"),
+        ("github=0123456789abcdef", "entry 1: github is no source with `fetch` in its file"),
+        ("hibob=0123456789abcdef", "entry 1: hibob wants user:password"),
+    ],
+)
+def test_wrong_credentials_are_told_and_not_shown(text: str, told: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        SourcesSettings(sources_dir=Path(FOLDER), credentials=text)
+    assert told in refused.value.errors()[0]["msg"]
+    assert "0123456789abcdef" not in refused.value.errors()[0]["msg"]
