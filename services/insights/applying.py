@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from services.insights.projection import Projected
 from services.insights.rows import KINDS, Row, column_names, key_columns, newest
-from services.insights.tables import event_counts, metadata, progress
+from services.insights.tables import event_counts, progress
 
 Partition = tuple[str, int]
 """Topic and partition."""
@@ -66,11 +66,6 @@ def apply_run(engine: Engine, run: Sequence[Projection]) -> Applied:
             applied.next_offsets[(item.topic, item.partition)] = item.offset + 1
         _advance(connection, applied.next_offsets)
         return applied
-
-
-def create_schema(engine: Engine) -> None:
-    """Create the tables that are missing."""
-    metadata.create_all(engine)
 
 
 def read_progress(engine: Engine) -> dict[Partition, int]:

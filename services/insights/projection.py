@@ -194,6 +194,7 @@ def _achievement(event: AchievementRecorded | AchievementCorrected, achievement:
         occurred_on=achievement.occurred_on,
         competencies=list(achievement.competencies),
         link=achievement.link,
+        witnesses=len(achievement.witnesses),
     )
 
 

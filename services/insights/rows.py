@@ -188,6 +188,7 @@ class AchievementRow(Row):
     occurred_on: date | None = None
     competencies: Document = None
     link: str | None = None
+    witnesses: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import re
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
 from pydantic import ValidationError
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, select, text
 from sqlalchemy.exc import OperationalError
 
 from services.insights import handlers
 from services.insights.answers import Page, Share
 from services.insights.api import make_api
-from services.insights.applying import Projection, apply_run, create_schema, read_progress
+from services.insights.applying import Projection, apply_run, read_progress
 from services.insights.coverage import Group, add_up
 from services.insights.database import for_reading, open_database
 from services.insights.handlers import Projector
@@ -29,8 +33,9 @@ from services.insights.patience import GivenUp
 from services.insights.projection import TOPICS, project
 from services.insights.reading import NotKnown, Reader
 from services.insights.rows import KINDS, AchievementRow, ClockRow, ProfileRow, PromptHistoryRow, PromptRow, newest
+from services.insights.schema import NewerSchema, create_schema
 from services.insights.settings import InsightsSettings
-from services.insights.tables import metadata, profiles
+from services.insights.tables import MEASURED, metadata, profiles, progress
 from shared.contracts.base import Contract
 from shared.contracts.career import (
     Achievement,
@@ -255,10 +260,22 @@ def dump(engine: Engine, *, without: Iterable[str] = ()) -> dict[str, list[tuple
         }
 
 
+@cache
+def empty_schema() -> bytes:
+    """A SQLite file with the newest schema; to take the steps to it takes longer than most tests."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "insights.db"
+        engine = open_database(f"sqlite:///{file}")
+        create_schema(engine)
+        engine.dispose()
+        return file.read_bytes()
+
+
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    opened = open_database(f"sqlite:///{tmp_path / 'insights.db'}")
-    create_schema(opened)
+    file = tmp_path / "insights.db"
+    file.write_bytes(empty_schema())
+    opened = open_database(f"sqlite:///{file}")
     yield opened
     opened.dispose()
 
@@ -507,6 +524,34 @@ def test_rows_come_in_the_order_of_their_keys_so_that_two_processes_lock_them_al
 
 class ReadModelSuite:
     """What has to hold on every database."""
+
+    def test_the_steps_lead_to_the_tables_that_the_code_expects(self, engine: Engine) -> None:
+        with engine.connect() as connection:
+            context = MigrationContext.configure(connection, opts={"compare_type": True})
+            assert compare_metadata(context, metadata) == []
+
+    def test_a_database_from_before_there_were_steps_is_brought_up_and_its_log_read_anew(self, engine: Engine) -> None:
+        for table in MEASURED:
+            table.drop(engine)
+        with engine.begin() as connection:
+            connection.execute(text("ALTER TABLE achievements DROP COLUMN witnesses"))
+            connection.execute(text("DROP TABLE alembic_version"))
+            connection.execute(progress.insert(), {"topic": CAREER_EVENTS, "partition": 0, "next_offset": 7})
+        create_schema(engine)
+        assert read_progress(engine) == {}
+        self.test_the_steps_lead_to_the_tables_that_the_code_expects(engine)
+
+    def test_the_newest_schema_is_left_as_it_is(self, engine: Engine) -> None:
+        apply(engine, logged(joined("E1")))
+        before = dump(engine)
+        create_schema(engine)
+        assert dump(engine) == before
+
+    def test_a_schema_of_a_newer_version_is_refused_with_what_to_do(self, engine: Engine) -> None:
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        with pytest.raises(NewerSchema, match="Start that one"):
+            create_schema(engine)
 
     def test_a_run_that_comes_again_changes_nothing(self, engine: Engine) -> None:
         run = logged(joined("E1"), prompted(PromptOpened, 1), missing(GapOpened, 1), delivered())
