@@ -5,6 +5,7 @@ from __future__ import annotations
 from services.insights.api import make_api
 from services.insights.database import for_reading, open_database
 from services.insights.handlers import Projector
+from services.insights.measures.measuring import Measuring
 from services.insights.offsets import LogPosition
 from services.insights.projection import TOPICS
 from services.insights.reading import Reader
@@ -29,6 +30,7 @@ class Insights(StreamService):
         self.health.require("offsets", self._position.patience.objection)
         self.alongside(self._projector)
         self.alongside(self._position)
+        self.alongside(Measuring(engine, settings.least_group, settings.measure_every_seconds))
         self.consume(TOPICS, self._projector.handle, max_run=settings.max_run)
 
     async def stop(self) -> None:

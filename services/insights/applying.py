@@ -80,7 +80,7 @@ def _lock_progress(connection: Connection, partitions: Iterable[Partition]) -> d
     # Two processes that both believe a partition theirs, after one was thought dead, thus come one after the other.
     wanted = sorted(partitions)
     start = [{"topic": topic, "partition": partition, "next_offset": 0} for topic, partition in wanted]
-    connection.execute(_insert(connection, progress).on_conflict_do_nothing(), start)
+    connection.execute(insert_into(connection, progress).on_conflict_do_nothing(), start)
     found = connection.execute(
         select(progress.c.topic, progress.c.partition, progress.c.next_offset)
         .where(tuple_(progress.c.topic, progress.c.partition).in_(wanted))
@@ -106,7 +106,7 @@ def _count(connection: Connection, fresh: Sequence[Projection]) -> None:
     counted = Counter(
         (item.topic, item.partition, item.projected.type if item.projected else UNREADABLE) for item in fresh
     )
-    statement = _insert(connection, event_counts)
+    statement = insert_into(connection, event_counts)
     statement = statement.on_conflict_do_update(
         index_elements=list(event_counts.primary_key.columns),
         set_={"records": event_counts.c.records + statement.excluded.records},
@@ -119,7 +119,7 @@ def _count(connection: Connection, fresh: Sequence[Projection]) -> None:
 
 
 def _advance(connection: Connection, next_offsets: Mapping[Partition, int]) -> None:
-    statement = _insert(connection, progress)
+    statement = insert_into(connection, progress)
     statement = statement.on_conflict_do_update(
         index_elements=list(progress.primary_key.columns),
         set_={"next_offset": statement.excluded.next_offset},
@@ -140,7 +140,8 @@ def _values(row: Row) -> dict[str, Any]:
     return dict(row.columns())
 
 
-def _insert(connection: Connection, table: Any) -> Any:
+def insert_into(connection: Connection, table: Any) -> Any:
+    """Return an insert of this database's own kind, which knows what to do on a conflict."""
     return _DIALECTS[connection.dialect.name](table)
 
 

@@ -339,6 +339,7 @@ class PromptOpenedRow(Row):
     prompt_id: PromptId
     opened_version: int
     opened_at: datetime
+    opened_evidence: int
 
 
 @dataclass(frozen=True, slots=True)

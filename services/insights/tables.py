@@ -195,6 +195,7 @@ prompts = Table(
     Column("snoozed_until", UtcTime),
     Column("opened_version", BigInteger),
     Column("opened_at", UtcTime),
+    Column("opened_evidence", Integer),
     Index("prompts_by_cycle", "cycle_id", "status"),
     Index("prompts_by_sponsor", "sponsor_id", "status"),
     Index("prompts_by_employee", "employee_id", "status"),

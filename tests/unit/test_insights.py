@@ -23,9 +23,9 @@ from services.insights import handlers
 from services.insights.answers import Page, Share
 from services.insights.api import make_api
 from services.insights.applying import Projection, apply_run, read_progress
-from services.insights.coverage import Group, add_up
 from services.insights.database import for_reading, open_database
 from services.insights.handlers import Projector
+from services.insights.measures.keeping import measure
 from services.insights.offsets import AnotherLog, check_same_log, lag_of, positions_to_set_back
 from services.insights.overview import render
 from services.insights.paging import BadCursor, read_cursor, write_cursor
@@ -535,6 +535,7 @@ class ReadModelSuite:
             table.drop(engine)
         with engine.begin() as connection:
             connection.execute(text("ALTER TABLE achievements DROP COLUMN witnesses"))
+            connection.execute(text("ALTER TABLE prompts DROP COLUMN opened_evidence"))
             connection.execute(text("DROP TABLE alembic_version"))
             connection.execute(progress.insert(), {"topic": CAREER_EVENTS, "partition": 0, "next_offset": 7})
         create_schema(engine)
@@ -871,6 +872,7 @@ class ReadModelSuite:
                 said(ClockTicked, 9, now=day(9)),
             ),
         )
+        measure(engine, 1)
         coverage = reader.coverage()
         assert coverage.overall == Share(active=8, covered=1, share=0.125)
         units = {unit.unit_id: (unit.covered, unit.active) for unit in coverage.by_unit}
@@ -902,19 +904,6 @@ class ReadModelSuite:
 
 class TestReadModelOnSqlite(ReadModelSuite):
     """On SQLite."""
-
-
-# -- coverage, added up ---------------------------------------------------------------------------
-
-
-def test_a_unit_holds_its_sub_units_and_the_company_counts_each_person_once() -> None:
-    coverage = add_up([Group(("co", "eng", "web"), 4, 3, 1), Group(("co", "eng"), 5, 1, 1)], None)
-    assert coverage.overall == Share(active=4, covered=2, share=0.5)
-    assert {of.unit_id: of.active for of in coverage.by_unit} == {"co": 4, "eng": 4, "web": 3}
-
-
-def test_where_there_is_nobody_there_is_no_share() -> None:
-    assert add_up([], None).overall == Share(active=0, covered=0, share=None)
 
 
 # -- runs: dead letters, and a database that is away ----------------------------------------------
@@ -1057,6 +1046,7 @@ async def api(engine: Engine, reader: Reader) -> Any:
             missing(GapOpened, 1, employee="E2", cycle="C 1/2"),
         ),
     )
+    measure(engine, 1)
     transport = httpx.ASGITransport(make_api(reader, Health()))
     async with httpx.AsyncClient(transport=transport, base_url="http://insights") as client:
         yield client
@@ -1142,6 +1132,8 @@ async def test_the_openapi_document_names_every_route_and_problems_as_problems(a
     assert set(document["paths"]) == {
         "/v1/summary",
         "/v1/coverage",
+        "/v1/measures",
+        "/v1/measures/{name}",
         "/v1/progress",
         "/v1/employees",
         "/v1/employees/{employee_id}",

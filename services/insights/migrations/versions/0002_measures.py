@@ -1,4 +1,4 @@
-"""Tables for what was measured, and how many people saw an achievement; the log is projected anew."""
+"""Tables for what was measured, who saw an achievement, what a prompt opened with; the log is projected anew."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ def upgrade() -> None:
     for name in PROJECTED:
         op.execute(sa.table(name).delete())
     op.add_column("achievements", sa.Column("witnesses", sa.Integer(), nullable=True))
+    op.add_column("prompts", sa.Column("opened_evidence", sa.Integer(), nullable=True))
     op.create_table(
         "measured",
         sa.Column("only", sa.Integer(), autoincrement=False, nullable=False),
