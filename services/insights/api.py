@@ -88,8 +88,8 @@ class DashboardAsked(BaseModel):
     cycle: Id | None = None
 
 
-def make_api(reader: Reader, health: Health) -> ASGIApp:
-    """Return the HTTP application over `reader`."""
+def make_api(reader: Reader, dashboard: Dashboard, health: Health) -> ASGIApp:
+    """Return the HTTP application over `reader` and `dashboard`."""
     # No /docs: those pages load scripts from a CDN. The document itself is at /openapi.json.
     app = FastAPI(
         title="Sponsorship tracker: insights",
@@ -103,14 +103,14 @@ def make_api(reader: Reader, health: Health) -> ASGIApp:
             "503": {"model": Problem, "description": "The database is away; try again after `Retry-After` seconds"},
         },
     )
-    _routes(app, reader)
+    _routes(app, reader, dashboard)
     app.router.routes.extend(operations_routes(health))
     _problems(app)
     _describe_problems(app)
     return _Measured(app)
 
 
-def _routes(app: FastAPI, reader: Reader) -> None:
+def _routes(app: FastAPI, reader: Reader, dashboard: Dashboard) -> None:
     # Plain functions: FastAPI runs them in threads, so that no query holds up the event loop.
 
     @app.get("/v1/summary", tags=["the whole"])
@@ -189,13 +189,9 @@ def _routes(app: FastAPI, reader: Reader) -> None:
         )
         return HTMLResponse(page, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
 
-    shown = Dashboard()
-
     @app.get("/dashboard", include_in_schema=False)
-    def dashboard(asked: Annotated[DashboardAsked, Query()]) -> HTMLResponse:
-        kept, cycles = reader.for_dashboard()
-        page = shown.page(kept, cycles, asked.cycle)
-        return HTMLResponse(page, headers={"Content-Security-Policy": DASHBOARD_POLICY})
+    def dashboard_page(asked: Annotated[DashboardAsked, Query()]) -> HTMLResponse:
+        return HTMLResponse(dashboard.page(asked.cycle), headers={"Content-Security-Policy": DASHBOARD_POLICY})
 
 
 # -- problems -------------------------------------------------------------------------------------

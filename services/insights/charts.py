@@ -5,8 +5,10 @@ Vega writes attributes and no styles or scripts, which is what the page's conten
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import vl_convert
@@ -210,8 +212,11 @@ def intervals(rows: Sequence[Row], width: int) -> str:
 
 
 def _svg(spec: Spec) -> str:
-    return str(
-        vl_convert.vegalite_to_svg(
-            {**spec, "config": _CONFIG, "padding": 4, "autosize": {"type": "fit-x", "contains": "padding"}}
-        )
-    )
+    whole = {**spec, "config": _CONFIG, "padding": 4, "autosize": {"type": "fit-x", "contains": "padding"}}
+    return _drawn(json.dumps(whole, sort_keys=True))
+
+
+@lru_cache(maxsize=128)
+def _drawn(spec: str) -> str:
+    # Kept: to draw one takes some 30 ms, and most are the same on the pages of all cycles.
+    return str(vl_convert.vegalite_to_svg(json.loads(spec)))

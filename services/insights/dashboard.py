@@ -107,26 +107,32 @@ def in_order(cycles: Iterable[CycleFacts]) -> tuple[CycleShown, ...]:
 
 
 class Dashboard:
-    """Renders the page, and keeps it for as long as nothing else was measured."""
+    """Renders the page, and keeps it for as long as nothing else was measured.
 
-    def __init__(self) -> None:
+    Args:
+        read: returns what was measured last, and the cycles that have opened.
+    """
+
+    def __init__(self, read: Callable[[], tuple[Measured, tuple[CycleShown, ...]]]) -> None:
+        self._read = read
         self._rendered: Callable[..., str] = lru_cache(maxsize=8)(_render)
-        self._latest: tuple[object, Measured] | None = None
 
-    def page(self, kept: Measured, cycles: tuple[CycleShown, ...], cycle_id: str | None) -> str:
-        """Return the page as HTML; of the first cycle where none is asked for, or one that has not opened."""
-        mark = (kept.clock, kept.records, kept.k)
-        if self._latest is None or self._latest[0] != mark:
-            self._latest = (mark, kept)
+    def page(self, cycle_id: str | None = None) -> str:
+        """Return the page as HTML; of the first cycle where none is asked for, or one that has not opened.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: the database is away.
+        """
+        kept, cycles = self._read()
         chosen = next((cycle for cycle in cycles if cycle.cycle_id == cycle_id), cycles[0] if cycles else None)
-        return self._rendered(_Page(mark, self._latest[1]), cycles, chosen)
+        return self._rendered(_Page(kept), cycles, chosen)
 
 
 class _Page:
     """What was measured, found by what it is about; equal to another of the same moment."""
 
-    def __init__(self, mark: object, kept: Measured) -> None:
-        self._mark = mark
+    def __init__(self, kept: Measured) -> None:
+        self._mark = (kept.clock, kept.records, kept.k)
         self.kept = kept
 
     def __eq__(self, other: object) -> bool:

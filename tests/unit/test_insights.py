@@ -23,6 +23,7 @@ from services.insights import handlers
 from services.insights.answers import Page, Share
 from services.insights.api import make_api
 from services.insights.applying import Projection, apply_run, read_progress
+from services.insights.dashboard import Dashboard
 from services.insights.database import for_reading, open_database
 from services.insights.handlers import Projector
 from services.insights.measures.keeping import measure
@@ -1047,7 +1048,7 @@ async def api(engine: Engine, reader: Reader) -> Any:
         ),
     )
     measure(engine, 1)
-    transport = httpx.ASGITransport(make_api(reader, Health()))
+    transport = httpx.ASGITransport(make_api(reader, Dashboard(reader.for_dashboard), Health()))
     async with httpx.AsyncClient(transport=transport, base_url="http://insights") as client:
         yield client
 
@@ -1119,7 +1120,7 @@ async def test_a_method_that_is_not_served_is_a_problem_that_names_those_that_ar
 
 async def test_a_database_that_is_away_is_said_with_when_to_come_again(tmp_path: Path) -> None:
     nowhere = Reader(open_database("postgresql://nobody@127.0.0.1:1/none"), dict)
-    transport = httpx.ASGITransport(make_api(nowhere, Health()))
+    transport = httpx.ASGITransport(make_api(nowhere, Dashboard(nowhere.for_dashboard), Health()))
     async with httpx.AsyncClient(transport=transport, base_url="http://insights") as client:
         answer = await client.get("/v1/summary")
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")

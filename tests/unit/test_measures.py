@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from prometheus_client import REGISTRY
 from sqlalchemy import Engine, func, select
 
 from services.insights.api import make_api
+from services.insights.dashboard import Dashboard
 from services.insights.database import for_reading
 from services.insights.measures import conversion, coverage, gaps, load, outcomes
 from services.insights.measures.facts import (
@@ -32,7 +34,7 @@ from services.insights.measures.grouping import NOT_SAID, labels_of, table_rows
 from services.insights.measures.intervals import newcombe, wilson
 from services.insights.measures.keeping import measure, read_measured
 from services.insights.measures.measure import Value
-from services.insights.measures.measuring import tell
+from services.insights.measures.measuring import Measuring, tell
 from services.insights.measures.taking import MEASURES, take
 from services.insights.reading import Reader
 from services.insights.tables import measurements
@@ -470,7 +472,7 @@ def test_before_the_first_clock_event_there_is_nothing_to_measure(engine: Engine
 async def test_measures_are_served_with_words_and_without_small_groups(engine: Engine, reader: Reader) -> None:  # noqa: F811
     apply(engine, logged(*season()))
     measure(engine, 10)
-    transport = httpx.ASGITransport(make_api(reader, Health()))
+    transport = httpx.ASGITransport(make_api(reader, Dashboard(reader.for_dashboard), Health()))
     async with httpx.AsyncClient(transport=transport, base_url="http://insights") as client:
         everything = (await client.get("/v1/measures")).json()
         assert [item["name"] for item in everything["items"]] == [one.name for one in MEASURES]
@@ -543,7 +545,7 @@ def a_large_season() -> list[Any]:
 
 
 async def dashboard(reader: Reader, query: str = "") -> httpx.Response:  # noqa: F811
-    transport = httpx.ASGITransport(make_api(reader, Health()))
+    transport = httpx.ASGITransport(make_api(reader, Dashboard(reader.for_dashboard), Health()))
     async with httpx.AsyncClient(transport=transport, base_url="http://insights") as client:
         return await client.get(f"/dashboard{query}")
 
@@ -588,7 +590,7 @@ async def test_the_dashboard_shows_the_cycle_that_is_asked_for(engine: Engine, r
 
 async def test_the_dashboard_follows_what_is_measured(engine: Engine, reader: Reader) -> None:  # noqa: F811
     apply(engine, logged(*a_large_season()))
-    transport = httpx.ASGITransport(make_api(reader, Health()))
+    transport = httpx.ASGITransport(make_api(reader, Dashboard(reader.for_dashboard), Health()))
     async with httpx.AsyncClient(transport=transport, base_url="http://insights") as client:
         assert "Nothing is measured yet" in (await client.get("/dashboard")).text
         measure(engine, 10)
@@ -605,3 +607,17 @@ async def test_a_small_company_sees_why_it_is_shown_little(engine: Engine, reade
     page = (await dashboard(reader)).text
     assert "There are too few employees to tell" in page
     assert "No unit has enough people of one level" in page
+
+
+async def test_the_page_is_made_before_somebody_asks_for_it(engine: Engine) -> None:  # noqa: F811
+    apply(engine, logged(*season()))
+    shown: asyncio.Queue[int] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    part = Measuring(engine, 10, 0.01, lambda: loop.call_soon_threadsafe(shown.put_nowait, 1))
+    await part.start()
+    async with asyncio.timeout(20):
+        await shown.get()
+        apply(engine, logged(*season(), joined("E20")))
+        await shown.get()
+    await part.stop()
+    assert shown.empty(), "not made again while nothing else was measured"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from time import monotonic
 
 import structlog
@@ -44,12 +45,15 @@ class Measuring:
         engine: the read model.
         k: the fewest people whom a group has that is shown beside others.
         every_seconds: time between two looks; longer where measuring takes long.
+        show: makes the page of what was measured, so that it is there before somebody asks for it.
     """
 
-    def __init__(self, engine: Engine, k: int, every_seconds: float) -> None:
+    def __init__(self, engine: Engine, k: int, every_seconds: float, show: Callable[[], object]) -> None:
         self._engine = engine
         self._k = k
         self._every_seconds = every_seconds
+        self._show = show
+        self._shown = False
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -66,7 +70,7 @@ class Measuring:
         while True:
             begun = monotonic()
             try:
-                taken = await asyncio.to_thread(measure, self._engine, self._k)
+                taken = await asyncio.to_thread(self._measure)
             except (*AWAY, IntegrityError) as exc:
                 # Whether the database is there is the projector's to tell. Two processes that keep theirs for the first
                 # time at once collide: one of them is as good as the other.
@@ -80,6 +84,13 @@ class Measuring:
                     metrics.MEASURING_SECONDS.observe(monotonic() - begun)
                     tell(taken)
             await asyncio.sleep(max(self._every_seconds, (monotonic() - begun) / _SHARE_OF_TIME))
+
+    def _measure(self) -> Taken | None:
+        taken = measure(self._engine, self._k)
+        if taken is not None or not self._shown:
+            self._show()
+            self._shown = True
+        return taken
 
 
 def tell(taken: Taken) -> None:
