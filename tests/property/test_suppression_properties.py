@@ -157,3 +157,48 @@ def test_what_lies_in_a_hidden_unit_is_hidden_too() -> None:
 
 def test_a_company_of_few_is_not_shown_at_all() -> None:
     assert shown_of([labels_of("a", "lyon", "3", "old")] * (K - 1)) == []
+
+
+# -- each way in which something comes out, alone -------------------------------------------------
+
+
+def told(*labels: str) -> Labels:
+    return frozenset(tuple(label.split(":")) for label in labels)  # type: ignore[misc]
+
+
+def test_a_chain_of_heads_does_not_come_out_through_what_lies_below_a_hidden_unit() -> None:
+    # Without the rule for trees: company - b - a2 - a11 - a12 = the heads of the company, of a and of a1.
+    sizes = {"co": 1, "co a": 1, "co a a1": 1, "co a a1 a11": 9, "co a a1 a12": 10, "co a a2": 30, "co b": 60}
+    people = {told(*(f"unit:{unit}" for unit in path.split()), f"own:{path}"): n for path, n in sizes.items()}
+    groups = [told(), *(told(f"unit:{unit}") for unit in ("a", "b", "a1", "a2", "a11", "a12"))]
+    assert shown(people, groups, K, tree="unit") == [True, False, True, False, False, False, False]
+
+
+def test_a_named_group_of_several_classes_does_not_come_out_as_what_remains() -> None:
+    # Three directly at the top, of three levels: no two classes, and the rest of no one group.
+    people = {told("unit:co", "own:co", f"level:{n}"): 1 for n in (1, 2, 3)}
+    people |= {told("unit:co", f"unit:{unit}", f"level:{n}"): 8 for unit in "ab" for n in (1, 2, 3)}
+    levels = [told(f"level:{n}") for n in (1, 2, 3)]
+    may = shown(people, [told(), told("unit:a"), told("unit:b"), *levels], K, tree="unit")
+    assert may == [True, False, True, True, True, True]
+
+
+def test_the_rest_of_a_group_does_not_come_out_though_it_has_no_name() -> None:
+    people = {told("unit:a", "location:lyon"): 9}
+    people |= {told(f"unit:{unit}", f"level:{n}", "location:lyon"): 1 for unit, n in (("b", 1), ("c", 2), ("d", 3))}
+    people |= {told(f"unit:{unit}", f"level:{n}", "location:oslo"): 9 for unit in "bcd" for n in (1, 2, 3)}
+    groups = [told("location:lyon"), told("unit:a"), *(told(f"level:{n}") for n in (1, 2, 3))]
+    groups += [told(f"unit:{unit}") for unit in "bcd"]
+    assert shown(people, groups, K, tree="unit")[:2] == [True, False]
+
+
+def test_two_people_without_a_common_name_do_not_come_out_together() -> None:
+    people = {told("unit:a", "level:3"): 8, told("unit:b", "level:3"): 8}
+    people |= {told("unit:a", "level:4"): 1, told("unit:b", "level:5"): 1}
+    people |= {told("unit:c", "level:4"): 9, told("unit:c", "level:5"): 9}
+    assert not all(shown(people, [told("unit:a"), told("unit:b"), told("level:3")], K, tree="unit"))
+
+
+def test_one_who_shares_every_name_does_not_come_out() -> None:
+    people = {told("x:1", "y:1"): 1, told("x:1", "y:1", "v:1"): 6, told("u:1", "v:1"): 6}
+    assert not all(shown(people, [told("x:1", "y:1"), told("u:1"), told("v:1")], K, tree="unit"))

@@ -492,11 +492,13 @@ async def test_measures_are_served_with_words_and_without_small_groups(engine: E
 
 
 def test_prometheus_is_told_the_whole_and_no_group(engine: Engine) -> None:  # noqa: F811
-    apply(engine, logged(*season()))
+    apply(engine, logged(*a_large_season()))
     taken = measure(engine, 10)
     assert taken is not None
     tell(taken)
-    assert REGISTRY.get_sample_value("insights_sponsor_coverage_ratio", {"cycle": ""}) == pytest.approx(7 / 13)
+    assert REGISTRY.get_sample_value("insights_sponsor_coverage_ratio", {"cycle": ""}) == pytest.approx(48 / 130)
+    assert REGISTRY.get_sample_value("insights_prompts_endorsed_ratio", {"cycle": "C1"}) == pytest.approx(1 / 3)
+    tell(take(Facts(NOW, people(3), cycles=[cycle()], prompts=[prompt("E1")]), 10))
     assert REGISTRY.get_sample_value("insights_prompts_endorsed_ratio", {"cycle": "C1"}) is None, "one protégé is few"
     tell(take(Facts(NOW), 10))
     assert REGISTRY.get_sample_value("insights_sponsor_coverage_ratio", {"cycle": "C1"}) is None
