@@ -128,7 +128,8 @@ class _Company:
         # Those who are in no group that is shown are a class too; nothing comes out about them.
         small = np.flatnonzero((sizes < self._k) & together.any(axis=0))
         waiting: dict[bytes, int] = {}
-        for at in small.tolist():
+        # The smallest first: of those that cancel the same, the first one is kept.
+        for at in small[np.argsort(sizes[small], kind="stable")].tolist():
             if not sums[at].any():
                 yield np.flatnonzero(class_of == at).tolist()
                 continue
