@@ -218,16 +218,74 @@ class CoverageOfLevel(Share):
 
 
 class Coverage(Answer):
-    """The share of active employees for whom at least one active sponsor speaks now.
+    """The share of active employees for whom at least one active sponsor speaks now: `/v1/measures/sponsor_coverage`.
 
-    An active employee is covered when a sponsor relationship holds with another active employee. It does not tell
-    what the sponsor does. Units hold their sub-units, so they must not be added up.
+    Groups that would tell about few people are left out. Units hold their sub-units: they must not be added up.
     """
 
-    clock: datetime | None
-    overall: Share
+    clock: datetime | None = Field(description="the log's clock when it was measured; null before the first time")
+    overall: Share | None = Field(description="null before it was measured, and in a company of fewer than k")
     by_unit: list[CoverageOfUnit]
     by_level: list[CoverageOfLevel]
+    hidden: int = Field(description="units and levels that are left out")
+
+
+class MeasureValue(Answer):
+    """What a measure comes to, for the whole or for one group."""
+
+    cycle_id: str = Field(description="empty: of no cycle in particular")
+    dimension: str = Field(description="what the whole is broken down by; empty: it is not")
+    group_id: str
+    across_id: str = Field(description="the column, of a table")
+    part: int | None = Field(description="of a share: how many")
+    whole: int | None = Field(description="of how many it is a share, or over how many it was taken")
+    value: float | None = Field(description="null where there is nothing to take it of, or it is hidden")
+    low: float | None = Field(description="95 % interval, where there is one")
+    high: float | None = Field(description="95 % interval; of an age or a load: the greatest")
+    hidden: bool = Field(description="would tell about few people")
+
+
+class MeasureMoment(Answer):
+    """What a measure of the whole company came to at an earlier moment."""
+
+    at: datetime
+    part: int
+    whole: int
+    value: float | None
+
+
+class MeasureDefinition(Answer):
+    """What is measured, in words."""
+
+    name: str
+    title: str
+    unit: Literal["share", "people", "count", "seconds", "pieces", "index"]
+    definition: str
+    pitfalls: list[str] = Field(description="where it misleads")
+
+
+class MeasureOfAll(MeasureDefinition):
+    """A measure with what it comes to for the whole company, and for each cycle."""
+
+    values: list[MeasureValue]
+
+
+class MeasureDetail(MeasureDefinition):
+    """A measure with all groups that may be shown, and with earlier moments."""
+
+    clock: datetime | None
+    k: int
+    values: list[MeasureValue] = Field(description="of what is hidden, only cells of a table are named")
+    hidden: dict[str, int] = Field(description="by dimension: groups that are not shown")
+    over_time: list[MeasureMoment]
+
+
+class Measures(Answer):
+    """All measures, as of the last time that they were taken."""
+
+    clock: datetime | None = Field(description="the log's clock then; null before the first time")
+    k: int = Field(description="people whom a group has at least that is shown beside others; 0 before the first time")
+    items: list[MeasureOfAll]
 
 
 class PromptTotals(Answer):

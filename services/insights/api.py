@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.insights import answers
 from services.insights.answers import BadParameter, CycleStatus, GapStatus, Page, Problem, PromptStatus
+from services.insights.dashboard import DASHBOARD_POLICY, Dashboard
 from services.insights.metrics import REQUEST_SECONDS
 from services.insights.overview import CONTENT_SECURITY_POLICY, GAPS_SHOWN, render
 from services.insights.paging import DEFAULT_LIMIT, LARGEST_LIMIT, BadCursor
@@ -79,8 +80,16 @@ class GapsAsked(_Paged):
     status: GapStatus | None = None
 
 
-def make_api(reader: Reader, health: Health) -> ASGIApp:
-    """Return the HTTP application over `reader`."""
+class DashboardAsked(BaseModel):
+    """What the dashboard shows."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cycle: Id | None = None
+
+
+def make_api(reader: Reader, dashboard: Dashboard, health: Health) -> ASGIApp:
+    """Return the HTTP application over `reader` and `dashboard`."""
     # No /docs: those pages load scripts from a CDN. The document itself is at /openapi.json.
     app = FastAPI(
         title="Sponsorship tracker: insights",
@@ -94,14 +103,14 @@ def make_api(reader: Reader, health: Health) -> ASGIApp:
             "503": {"model": Problem, "description": "The database is away; try again after `Retry-After` seconds"},
         },
     )
-    _routes(app, reader)
+    _routes(app, reader, dashboard)
     app.router.routes.extend(operations_routes(health))
     _problems(app)
     _describe_problems(app)
     return _Measured(app)
 
 
-def _routes(app: FastAPI, reader: Reader) -> None:
+def _routes(app: FastAPI, reader: Reader, dashboard: Dashboard) -> None:
     # Plain functions: FastAPI runs them in threads, so that no query holds up the event loop.
 
     @app.get("/v1/summary", tags=["the whole"])
@@ -113,6 +122,16 @@ def _routes(app: FastAPI, reader: Reader) -> None:
     def coverage() -> answers.Coverage:
         """The share of active employees for whom an active sponsor speaks: overall, by unit, by level."""
         return reader.coverage()
+
+    @app.get("/v1/measures", tags=["the whole"])
+    def measures() -> answers.Measures:
+        """Every measure: its definition, where it misleads, what it comes to for the company and for each cycle."""
+        return reader.measures()
+
+    @app.get("/v1/measures/{name}", tags=["the whole"])
+    def measure(name: PathId) -> answers.MeasureDetail:
+        """One measure by unit, level, location and tenure, without groups that tell about few; and over time."""
+        return reader.measure(name)
 
     @app.get("/v1/progress", tags=["the whole"])
     def progress() -> answers.Progress:
@@ -169,6 +188,10 @@ def _routes(app: FastAPI, reader: Reader) -> None:
             reader.gaps(limit=GAPS_SHOWN, status="open"),
         )
         return HTMLResponse(page, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
+
+    @app.get("/dashboard", include_in_schema=False)
+    def dashboard_page(asked: Annotated[DashboardAsked, Query()]) -> HTMLResponse:
+        return HTMLResponse(dashboard.page(asked.cycle), headers={"Content-Security-Policy": DASHBOARD_POLICY})
 
 
 # -- problems -------------------------------------------------------------------------------------

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from services.insights.api import make_api
+from services.insights.dashboard import Dashboard
 from services.insights.handlers import Projector
+from services.insights.measures.measuring import Measuring
 from services.insights.offsets import LogPosition
 from services.insights.projection import TOPICS
 from services.insights.reading import Reader
@@ -24,11 +26,13 @@ class Insights(StreamService):
             settings.kafka_bootstrap_servers, NAME, engine, every_seconds=settings.offsets_every_seconds
         )
         reader = Reader(for_reading(engine), lambda: self._position.ends)
-        super().__init__(NAME, settings, http=lambda health: make_api(reader, health))
+        dashboard = Dashboard(reader.for_dashboard)
+        super().__init__(NAME, settings, http=lambda health: make_api(reader, dashboard, health))
         self.health.require("database", self._projector.patience.objection)
         self.health.require("offsets", self._position.patience.objection)
         self.alongside(self._projector)
         self.alongside(self._position)
+        self.alongside(Measuring(engine, settings.least_group, settings.measure_every_seconds, dashboard.page))
         self.consume(TOPICS, self._projector.handle, max_run=settings.max_run)
 
     async def stop(self) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from services.insights.projection import Projected
 from services.insights.rows import KINDS, Row, column_names, key_columns, newest
-from services.insights.tables import event_counts, metadata, progress
+from services.insights.tables import event_counts, progress
 
 Partition = tuple[str, int]
 """Topic and partition."""
@@ -68,11 +68,6 @@ def apply_run(engine: Engine, run: Sequence[Projection]) -> Applied:
         return applied
 
 
-def create_schema(engine: Engine) -> None:
-    """Create the tables that are missing."""
-    metadata.create_all(engine)
-
-
 def read_progress(engine: Engine) -> dict[Partition, int]:
     """Return each partition's next offset, as far as the database knows the partition."""
     with engine.connect() as connection:
@@ -85,7 +80,7 @@ def _lock_progress(connection: Connection, partitions: Iterable[Partition]) -> d
     # Two processes that both believe a partition theirs, after one was thought dead, thus come one after the other.
     wanted = sorted(partitions)
     start = [{"topic": topic, "partition": partition, "next_offset": 0} for topic, partition in wanted]
-    connection.execute(_insert(connection, progress).on_conflict_do_nothing(), start)
+    connection.execute(insert_into(connection, progress).on_conflict_do_nothing(), start)
     found = connection.execute(
         select(progress.c.topic, progress.c.partition, progress.c.next_offset)
         .where(tuple_(progress.c.topic, progress.c.partition).in_(wanted))
@@ -111,7 +106,7 @@ def _count(connection: Connection, fresh: Sequence[Projection]) -> None:
     counted = Counter(
         (item.topic, item.partition, item.projected.type if item.projected else UNREADABLE) for item in fresh
     )
-    statement = _insert(connection, event_counts)
+    statement = insert_into(connection, event_counts)
     statement = statement.on_conflict_do_update(
         index_elements=list(event_counts.primary_key.columns),
         set_={"records": event_counts.c.records + statement.excluded.records},
@@ -124,7 +119,7 @@ def _count(connection: Connection, fresh: Sequence[Projection]) -> None:
 
 
 def _advance(connection: Connection, next_offsets: Mapping[Partition, int]) -> None:
-    statement = _insert(connection, progress)
+    statement = insert_into(connection, progress)
     statement = statement.on_conflict_do_update(
         index_elements=list(progress.primary_key.columns),
         set_={"next_offset": statement.excluded.next_offset},
@@ -145,7 +140,8 @@ def _values(row: Row) -> dict[str, Any]:
     return dict(row.columns())
 
 
-def _insert(connection: Connection, table: Any) -> Any:
+def insert_into(connection: Connection, table: Any) -> Any:
+    """Return an insert of this database's own kind, which knows what to do on a conflict."""
     return _DIALECTS[connection.dialect.name](table)
 
 

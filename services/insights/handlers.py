@@ -9,10 +9,11 @@ import structlog
 from pydantic import ValidationError
 from sqlalchemy import Engine
 
-from services.insights.applying import Applied, Projection, apply_run, create_schema
+from services.insights.applying import Applied, Projection, apply_run
 from services.insights.metrics import DATABASE_FAILURES, ROWS, RUN_RECORDS, TRANSACTION_SECONDS
 from services.insights.patience import Patience
 from services.insights.projection import project
+from services.insights.schema import create_schema
 from shared.database import AWAY, trouble
 from shared.streaming.records import Output, Poison, Record
 from shared.streaming.service import dead_letter, reason_of

@@ -21,3 +21,29 @@ REQUEST_SECONDS = Histogram(
     ["method", "route", "status"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
+MEASURING_SECONDS = Histogram(
+    "insights_measuring_seconds",
+    "Time that taking all measures took",
+    buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300),
+)
+MEASURING_FAILURES = Counter("insights_measuring_failures_total", "Measurings that a fault of ours ended")
+
+# What /v1/measures defines; `cycle` is empty for the whole company. Groups of people are not told here.
+SPONSOR_COVERAGE = Gauge(
+    "insights_sponsor_coverage_ratio", "Employees with an active sponsor, of all; of an open cycle's scope", ["cycle"]
+)
+GAPS_STANDING = Gauge("insights_gaps_standing", "Gaps that stand", ["cycle"])
+GAP_AGE = Gauge("insights_gap_age_seconds", "Median age of the gaps that stand", ["cycle"])
+SPONSOR_LOAD = Gauge("insights_sponsor_load_proteges", "Mean of protégés that an active sponsor has", ["cycle"])
+SPONSOR_LOAD_GINI = Gauge("insights_sponsor_load_gini", "Gini coefficient of the sponsors' load, 0 to 1", ["cycle"])
+PROMPTS_DELIVERED = Gauge("insights_prompts_delivered_ratio", "Prompts delivered, of those opened", ["cycle"])
+PROMPTS_ENDORSED = Gauge("insights_prompts_endorsed_ratio", "Prompts endorsed, of those opened", ["cycle"])
+ENDORSEMENT_TIME = Gauge(
+    "insights_prompt_endorsement_seconds", "Median time from a prompt's opening to its endorsement", ["cycle"]
+)
+EVIDENCE = Gauge("insights_prompt_evidence_pieces", "Mean of pieces of evidence in a prompt at its opening", ["cycle"])
+ENDORSEMENTS = Gauge("insights_endorsements", "Endorsements that stand; without a cycle: the general ones", ["cycle"])
+MENTOR_TO_SPONSOR = Gauge("insights_mentor_to_sponsor_ratio", "Mentors who became sponsors, of all", ["cycle"])
+ACHIEVEMENTS_UNSEEN = Gauge(
+    "insights_achievements_unseen_ratio", "Achievements of a year without a witness, of all", ["cycle"]
+)

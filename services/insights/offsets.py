@@ -64,6 +64,39 @@ class GroupBusy(Exception):
     """The group still has a member, so its offsets can't be set; a process that was killed is one for some seconds."""
 
 
+class LogEnds:
+    """Asks Kafka where topics end and what a consumer group has committed; a connection each time.
+
+    Args:
+        bootstrap_servers: Kafka.
+        group: the consumer group.
+    """
+
+    def __init__(self, bootstrap_servers: str, group: str) -> None:
+        self._bootstrap_servers = bootstrap_servers.split(",")
+        self._group = group
+
+    def ends(self) -> dict[Partition, int]:
+        """Return where each partition ends that is projected."""
+        return self.asked(_ends)
+
+    def set_group(self, offsets: Offsets) -> None:
+        """Make the group go on from these offsets.
+
+        Raises:
+            GroupBusy: it has members.
+        """
+        self.asked(lambda admin: _set_group(admin, self._group, offsets))
+
+    def asked(self, ask: Callable[[KafkaAdminClient], T]) -> T:
+        """Return what `ask` returns of a connection that is closed then."""
+        admin = KafkaAdminClient(bootstrap_servers=self._bootstrap_servers)
+        try:
+            return ask(admin)
+        finally:
+            admin.close()
+
+
 class LogPosition:
     """Sets the group back where it must be, at the start; then looks at the ends of the topics now and then.
 
@@ -75,7 +108,7 @@ class LogPosition:
     """
 
     def __init__(self, bootstrap_servers: str, group: str, engine: Engine, every_seconds: float) -> None:
-        self._bootstrap_servers = bootstrap_servers.split(",")
+        self._log = LogEnds(bootstrap_servers, group)
         self._group = group
         self._engine = engine
         self._every_seconds = every_seconds
@@ -94,7 +127,7 @@ class LogPosition:
         Raises:
             AnotherLog: the database was filled from another log.
         """
-        back = await self.patience.until_done(lambda: self._asked(self._align))
+        back = await self.patience.until_done(lambda: self._log.asked(self._align))
         if back:
             log.info(
                 "the database is behind the consumer group: projecting again from where it is",
@@ -108,32 +141,19 @@ class LogPosition:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def _asked(self, ask: Callable[[KafkaAdminClient], T]) -> T:
-        admin = KafkaAdminClient(bootstrap_servers=self._bootstrap_servers)
-        try:
-            return ask(admin)
-        finally:
-            admin.close()
-
     def _align(self, admin: KafkaAdminClient) -> dict[Partition, int]:
         projected = read_progress(self._engine)
         self._ends = _ends(admin)
         check_same_log(projected, self._ends)
         back = positions_to_set_back(_committed(admin, self._group), projected)
         if back:
-            offsets = {TopicPartition(*at): OffsetAndMetadata(offset, "", -1) for at, offset in back.items()}
-            for outcome in admin.alter_group_offsets(self._group, offsets).values():
-                if getattr(outcome, "errno", 0):
-                    raise GroupBusy(
-                        f"can't set back the consumer group {self._group!r} while it has members ({outcome.__name__}): "
-                        "stop the other process, or wait for Kafka to miss it"
-                    )
+            _set_group(admin, self._group, back)
         return back
 
     async def _look_now_and_then(self) -> None:
         while True:
             try:
-                await asyncio.to_thread(self._asked, self._look)
+                await asyncio.to_thread(self._log.asked, self._look)
             except (KafkaError, *AWAY) as exc:
                 # The readiness of Kafka and of the database is others' to tell; the lag stays as last seen.
                 log.debug("could not look at offsets", error=_said(exc))
@@ -146,6 +166,16 @@ class LogPosition:
             by_topic[topic] += records
         for topic, records in by_topic.items():
             LAG.labels(topic).set(records)
+
+
+def _set_group(admin: KafkaAdminClient, group: str, offsets: Offsets) -> None:
+    wanted = {TopicPartition(*at): OffsetAndMetadata(offset, "", -1) for at, offset in offsets.items()}
+    for outcome in admin.alter_group_offsets(group, wanted).values():
+        if getattr(outcome, "errno", 0):
+            raise GroupBusy(
+                f"can't set the offsets of the consumer group {group!r} while it has members ({outcome.__name__}): "
+                "stop the other process, or wait for Kafka to miss it"
+            )
 
 
 def _ends(admin: KafkaAdminClient) -> dict[Partition, int]:

@@ -50,7 +50,7 @@ CONTENT_SECURITY_POLICY = (
 """Nothing but this one style: no script, no picture, nothing from elsewhere."""
 
 
-def render(summary: Summary, covered: Share, cycles: Page[Cycle], gaps: Page[Gap]) -> str:
+def render(summary: Summary, covered: Share | None, cycles: Page[Cycle], gaps: Page[Gap]) -> str:
     """Return the page as HTML."""
     return f"""<!doctype html>
 <html lang="en">
@@ -73,6 +73,7 @@ def render(summary: Summary, covered: Share, cycles: Page[Cycle], gaps: Page[Gap
 {_gaps(gaps, summary)}
 <h2>Read on</h2>
 <nav>
+<a href="/dashboard">dashboard</a> <a href="/v1/measures">measures</a>
 <a href="/v1/summary">summary</a> <a href="/v1/coverage">coverage</a> <a href="/v1/cycles">cycles</a>
 <a href="/v1/prompts">prompts</a> <a href="/v1/gaps">gaps</a> <a href="/v1/employees">employees</a>
 <a href="/v1/progress">progress</a> <a href="/openapi.json">OpenAPI</a> <a href="/metrics">metrics</a>
@@ -84,9 +85,14 @@ def render(summary: Summary, covered: Share, cycles: Page[Cycle], gaps: Page[Gap
 """
 
 
-def _cards(summary: Summary, covered: Share) -> str:
+def _cards(summary: Summary, covered: Share | None) -> str:
     prompts, gaps, sent = summary.prompts, summary.gaps, summary.deliveries
-    share = _NONE if covered.share is None else f"{covered.share:.0%}"
+    share = _NONE if covered is None or covered.share is None else f"{covered.share:.0%}"
+    of = (
+        "not measured, or too few to tell"
+        if covered is None
+        else f"{_n(covered.covered)} of {_n(covered.active)} active employees"
+    )
     return "".join(
         (
             _card(
@@ -94,7 +100,7 @@ def _cards(summary: Summary, covered: Share) -> str:
             ),
             _card("Prompts fulfilled", _n(prompts.fulfilled), f"{_n(prompts.withdrawn)} withdrawn"),
             _card("Gaps standing", _n(gaps.standing), f"{_n(gaps.opened)} opened, {_n(gaps.closed)} closed"),
-            _card("Covered by a sponsor", share, f"{_n(covered.covered)} of {_n(covered.active)} active employees"),
+            _card("Covered by a sponsor", share, of),
             _card("Deliveries made", _n(sent.delivered), _not_made(sent)),
         )
     )

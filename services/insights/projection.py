@@ -194,6 +194,7 @@ def _achievement(event: AchievementRecorded | AchievementCorrected, achievement:
         occurred_on=achievement.occurred_on,
         competencies=list(achievement.competencies),
         link=achievement.link,
+        witnesses=len(achievement.witnesses),
     )
 
 
@@ -229,7 +230,7 @@ def _prompt_rows(event: PromptEvent) -> Iterator[Row]:
             snoozed_until=event.snoozed_until,
         )
     if isinstance(event, PromptOpened):
-        yield PromptOpenedRow(event.prompt_id, event.version, event.at)
+        yield PromptOpenedRow(event.prompt_id, event.version, event.at, len(event.body.evidence))
 
 
 def _gap(value: bytes) -> Projected:

@@ -9,9 +9,10 @@ from typing import Any, get_args
 
 from sqlalchemy import ColumnElement, Connection, Engine, FromClause, RowMapping, Select, and_, func, select
 
-from services.insights import coverage
 from services.insights.answers import (
     Coverage,
+    CoverageOfLevel,
+    CoverageOfUnit,
     Cycle,
     CycleDetail,
     CycleTotals,
@@ -23,6 +24,12 @@ from services.insights.answers import (
     Gap,
     GapDetail,
     GapTotals,
+    MeasureDefinition,
+    MeasureDetail,
+    MeasureMoment,
+    MeasureOfAll,
+    Measures,
+    MeasureValue,
     Page,
     PartitionProgress,
     Progress,
@@ -30,13 +37,22 @@ from services.insights.answers import (
     PromptDetail,
     PromptTotals,
     Scope,
+    Share,
     Sponsor,
     Summary,
     TopicProgress,
     Version,
 )
 from services.insights.applying import UNREADABLE, Partition
+from services.insights.dashboard import CycleShown, in_order
 from services.insights.holding import cycle_status, endorsement_stands, in_force, tie_holds
+from services.insights.measures.coverage import SPONSOR_COVERAGE
+from services.insights.measures.grouping import LEVEL, UNIT
+from services.insights.measures.keeping import Measured, read_measured
+from services.insights.measures.loading import load_cycles
+from services.insights.measures.measure import WHOLE, Measure, Value
+from services.insights.measures.outcomes import ADVOCACY
+from services.insights.measures.taking import MEASURES
 from services.insights.offsets import Offsets, lag_of
 from services.insights.paging import cut, read_cursor, write_cursor
 from services.insights.projection import TOPICS
@@ -111,13 +127,73 @@ class Reader:
             progress=_topic_progress(counts, lag_of(projected, self._ends())),
         )
 
-    def coverage(self) -> Coverage:
-        """Return the share of active employees with an active sponsor; see `services.insights.coverage`."""
+    def measured(self) -> Measured:
+        """Return what was measured last, as it is kept."""
         with self._engine.connect() as connection:
+            return read_measured(connection)
+
+    def for_dashboard(self) -> tuple[Measured, tuple[CycleShown, ...]]:
+        """Return what was measured last, and the cycles that have opened."""
+        with self._engine.connect() as connection:
+            kept = read_measured(connection)
             now = _now(connection)
-            found = connection.execute(coverage.groups_query(now)).all()
-        return coverage.add_up(
-            (coverage.Group(tuple(path), level, active, covered) for path, level, active, covered in found), now
+            return kept, () if now is None else in_order(load_cycles(connection, now))
+
+    def measures(self) -> Measures:
+        """Return every measure with what it comes to for the whole company and for each cycle."""
+        kept = self.measured()
+        return Measures(
+            clock=kept.clock,
+            k=kept.k,
+            items=[
+                MeasureOfAll(
+                    **_definition(measure),
+                    values=[
+                        _value(value)
+                        for value in kept.taken.values
+                        if value.measure == measure.name and value.dimension in (WHOLE, ADVOCACY)
+                    ],
+                )
+                for measure in MEASURES
+            ],
+        )
+
+    def measure(self, name: str) -> MeasureDetail:
+        """Return one measure with all groups that may be shown.
+
+        Raises:
+            NotKnown: there is none of that name.
+        """
+        measure = next((one for one in MEASURES if one.name == name), None)
+        if measure is None:
+            raise NotKnown(f"there is no measure of this name; there are {', '.join(one.name for one in MEASURES)}")
+        kept = self.measured()
+        own = [value for value in kept.taken.values if value.measure == name]
+        return MeasureDetail(
+            **_definition(measure),
+            clock=kept.clock,
+            k=kept.k,
+            values=[_value(value) for value in own],
+            hidden={dimension: n for (of, dimension), n in sorted(kept.hidden.items()) if of == name},
+            over_time=[
+                MeasureMoment(at=moment.at, part=moment.part, whole=moment.whole, value=moment.value)
+                for moment in kept.taken.moments
+                if moment.measure == name
+            ],
+        )
+
+    def coverage(self) -> Coverage:
+        """Return the share of active employees with an active sponsor; see `services.insights.measures.coverage`."""
+        kept = self.measured()
+        own = [of for of in kept.taken.values if of.measure == SPONSOR_COVERAGE.name and not of.cycle_id]
+        shown = [of for of in own if not of.hidden]
+        overall = [Share(**_share(of)) for of in shown if of.dimension == WHOLE]
+        return Coverage(
+            clock=kept.clock,
+            overall=overall[0] if overall else None,
+            by_unit=[CoverageOfUnit(unit_id=of.group_id, **_share(of)) for of in shown if of.dimension == UNIT],
+            by_level=[CoverageOfLevel(level=int(of.group_id), **_share(of)) for of in shown if of.dimension == LEVEL],
+            hidden=sum(kept.hidden.get((SPONSOR_COVERAGE.name, dimension), 0) for dimension in (UNIT, LEVEL)),
         )
 
     def progress(self) -> Progress:
@@ -449,6 +525,19 @@ def _counts(connection: Connection, by: ColumnElement[str], table: FromClause | 
 
 
 # -- rows to answers ------------------------------------------------------------------------------
+
+
+def _definition(measure: Measure) -> dict[str, Any]:
+    return {name: getattr(measure, name) for name in MeasureDefinition.model_fields}
+
+
+def _value(value: Value) -> MeasureValue:
+    return MeasureValue(**{name: getattr(value, name) for name in MeasureValue.model_fields})
+
+
+def _share(value: Value) -> dict[str, Any]:
+    share = None if value.value is None else round(value.value, 4)
+    return {"active": value.whole, "covered": value.part, "share": share}
 
 
 def _employee(row: RowMapping) -> Employee:

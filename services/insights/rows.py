@@ -188,6 +188,7 @@ class AchievementRow(Row):
     occurred_on: date | None = None
     competencies: Document = None
     link: str | None = None
+    witnesses: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +339,7 @@ class PromptOpenedRow(Row):
     prompt_id: PromptId
     opened_version: int
     opened_at: datetime
+    opened_evidence: int
 
 
 @dataclass(frozen=True, slots=True)

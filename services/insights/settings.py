@@ -45,3 +45,11 @@ class InsightsSettings(StreamSettings):
     offsets_every_seconds: float = Field(
         5.0, gt=0, description="seconds between two looks at the ends of the topics, from which the lag is told"
     )
+    measure_every_seconds: float = Field(
+        15.0,
+        gt=0,
+        description="seconds between two measurings; longer where one takes long, so that it is a tenth of the time",
+    )
+    least_group: int = Field(
+        10, ge=5, le=1000, description="people whom a group has at least to be shown beside others (k)"
+    )

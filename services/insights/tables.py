@@ -13,6 +13,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Date,
+    Float,
     Index,
     Integer,
     MetaData,
@@ -89,6 +90,7 @@ achievements = Table(
     Column("occurred_on", Date),
     Column("competencies", Json),
     Column("link", Text),
+    Column("witnesses", Integer),
     Index("achievements_by_employee", "employee_id"),
     comment="the newest statement about each achievement; of a retracted one only that it was retracted",
 )
@@ -155,6 +157,7 @@ prompts = Table(
     Column("snoozed_until", UtcTime),
     Column("opened_version", BigInteger),
     Column("opened_at", UtcTime),
+    Column("opened_evidence", Integer),
     Index("prompts_by_cycle", "cycle_id", "status"),
     Index("prompts_by_sponsor", "sponsor_id", "status"),
     Index("prompts_by_employee", "employee_id", "status"),
@@ -252,3 +255,45 @@ event_counts = Table(
     Column("records", BigInteger, nullable=False),
     comment="records projected below next_offset, by type; 'unreadable' are those that became dead letters",
 )
+
+measured = Table(
+    "measured",
+    metadata,
+    Column("only", Integer, primary_key=True, autoincrement=False),
+    Column("clock", UtcTime),
+    Column("records", BigInteger, nullable=False),
+    Column("k", Integer, nullable=False),
+    comment="one row: the log's clock and the records projected when the measures were taken, and the least group",
+)
+
+measurements = Table(
+    "measurements",
+    metadata,
+    Column("measure", String, primary_key=True),
+    _id("cycle_id", key=True),
+    Column("dimension", String, primary_key=True),
+    _id("group_id", key=True),
+    _id("across_id", key=True),
+    Column("place", Integer, nullable=False),
+    Column("hidden", Boolean, nullable=False),
+    Column("part", BigInteger),
+    Column("whole", BigInteger),
+    Column("value", Float),
+    Column("low", Float),
+    Column("high", Float),
+    comment="what each measure comes to now, by cycle and group; groups that tell about few people are hidden",
+)
+
+measurements_over_time = Table(
+    "measurements_over_time",
+    metadata,
+    Column("measure", String, primary_key=True),
+    Column("at", UtcTime, primary_key=True),
+    Column("part", BigInteger),
+    Column("whole", BigInteger),
+    Column("value", Float),
+    comment="what a measure of the whole company came to at earlier moments, by what is known of them today",
+)
+
+MEASURED: Final = (measured, measurements, measurements_over_time)
+"""What is worked out from the other tables, in a transaction of its own."""

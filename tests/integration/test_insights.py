@@ -24,9 +24,11 @@ from sqlalchemy import Engine
 
 from deploy.broker import PROJECT
 from deploy.spawn import LOOPBACK, free_ports, spawn, wait_until
-from services.insights.applying import Projection, apply_run, create_schema
+from services.insights.applying import Projection, apply_run
+from services.insights.measures.keeping import measure
 from services.insights.projection import TOPICS, project
 from services.insights.reading import Reader
+from services.insights.schema import create_schema
 from shared.contracts.base import Contract
 from shared.contracts.career import AchievementRecorded, ClockTicked, CycleOpened, write_contract
 from shared.contracts.outputs import GapOpened, PromptFulfilled, PromptOpened, PromptUpdated
@@ -37,6 +39,7 @@ from tests.unit.test_insights import (
     a_cycle,
     a_profile,
     an_achievement,
+    apply,
     day,
     dump,
     joined,
@@ -166,6 +169,18 @@ class TestReadModelOnPostgres(ReadModelSuite):
     def reader(self, engine: Engine) -> Reader:
         return Reader(for_reading(engine), dict)
 
+    def test_processes_that_start_together_take_turns_to_make_the_schema(self, postgres: Postgres) -> None:
+        url = postgres.new_database()
+
+        def start(_: int) -> None:
+            with opened(url) as one:
+                create_schema(one)
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(start, range(4)))
+        with opened(url) as one:
+            self.test_the_steps_lead_to_the_tables_that_the_code_expects(one)
+
     def test_two_processes_that_both_hold_a_partition_count_each_record_once(self, engine: Engine) -> None:
         events = [joined(f"E{n % 20}", n, revision=n) for n in range(200)]
         run = [Projection(r.topic, r.partition, r.offset, project(r)) for r in logged(*events)]
@@ -216,6 +231,7 @@ class Insights:
                 "HTTP_PORT": str(port),
                 "INSIGHTS_DATABASE_URL": database_url,
                 "INSIGHTS_MAX_RUN": "200",
+                "INSIGHTS_MEASURE_EVERY_SECONDS": "1",
                 "DATA_DIR": str(folder / "faust"),
             },
             cwd=PROJECT,
@@ -309,12 +325,32 @@ def ends_of(bootstrap_servers: str) -> dict[tuple[str, int], int]:
         consumer.close()
 
 
-def tables_of(database_url: str) -> Tables:
+@contextlib.contextmanager
+def opened(database_url: str) -> Iterator[Engine]:
     engine = open_database(database_url, "insights")
     try:
-        return dump(engine)
+        yield engine
     finally:
         engine.dispose()
+
+
+def tables_of(database_url: str) -> Tables:
+    """All rows, those of the measures as they come out of the others."""
+    with opened(database_url) as engine:
+        measure(engine, 10)
+        return dump(engine)
+
+
+def rebuilding(bootstrap_servers: str, database_url: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "services.insights.rebuild"],
+        env=os.environ | {"KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers, "INSIGHTS_DATABASE_URL": database_url},
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
 
 
 def a_busy_season(mark: str, employees: int) -> list[Contract]:
@@ -366,9 +402,16 @@ def test_records_in_answers_out_and_a_clean_stop(
     }
     assert len(service.api.get("/v1/gaps", params={"cycle": f"{mark}-C2", "status": "open"}).json()["items"]) == 5
     assert service.api.get("/").status_code == 200
+
+    def measured() -> bool:
+        values = service.api.get("/v1/measures/endorsements").json()["values"]
+        return f"{mark}-C1" in {value["cycle_id"] for value in values}
+
+    service.until("measured", measured)
     metrics = service.api.get("/metrics").text
     assert 'insights_rows_upserted_total{table="prompts"}' in metrics
-    assert mark not in metrics
+    assert f"{mark}-E" not in metrics
+    assert f"{mark}-S" not in metrics
     assert service.stop() == 0
     assert mark not in service.log.read_text()
     assert "Person" not in service.log.read_text()
@@ -427,15 +470,36 @@ def test_killed_in_the_midst_and_started_again_it_holds_what_a_fresh_rebuild_hol
     assert service.stop() == 0
 
     # The group has committed the whole log by now; an empty database sets it back.
-    rebuilt = new_database()
-    service = insights(rebuilt)
+    fresh = new_database()
+    service = insights(fresh)
     service.until_projected(ends)
+    refused = rebuilding(kafka.bootstrap_servers, fresh)
+    assert refused.returncode == 1
+    assert "stop the other process" in refused.stderr
     assert service.stop() == 0
 
-    ours, fresh = tables_of(survivor), tables_of(rebuilt)
+    rebuilt = new_database()
+    with opened(rebuilt) as engine:
+        create_schema(engine)
+        apply(engine, [recorded(joined("of-another-log"), partition=3, offset=10**9)])
+    done = rebuilding(kafka.bootstrap_servers, rebuilt)
+    assert done.returncode == 0, done.stderr
+    assert f"{everything:,} of {everything:,} records (100%)" in done.stdout
+
+    same_rows(tables_of(survivor), tables_of(rebuilt))
+    same_rows(tables_of(fresh), tables_of(rebuilt))
+    assert len(tables_of(rebuilt)["prompt_history"]) >= 700
+
+    # And insights goes on from there.
+    write(kafka.bootstrap_servers, [joined("afterwards")])
+    service = insights(rebuilt)
+    service.until("what came afterwards", lambda: service.api.get("/v1/employees/afterwards").status_code == 200)
+
+
+def same_rows(ours: Tables, fresh: Tables) -> None:
+    assert ours.keys() == fresh.keys()
     for name, rows in fresh.items():
         assert ours[name] == rows, name
-    assert len(fresh["prompt_history"]) >= 700
 
 
 @pytest.mark.kafka

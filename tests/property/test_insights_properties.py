@@ -6,7 +6,6 @@ import random
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from services.insights.applying import Projection, apply_run, create_schema
+from services.insights.applying import Projection, apply_run
 from services.insights.projection import project
 from shared.contracts.base import Contract
 from shared.contracts.career import (
@@ -50,6 +49,7 @@ from tests.unit.test_insights import (
     day,
     delivered,
     dump,
+    empty_schema,
     joined,
     missing,
     prompted,
@@ -150,22 +150,11 @@ def projections(records: Sequence[Record]) -> list[Projection]:
     return [Projection(r.topic, r.partition, r.offset, project(r)) for r in records]
 
 
-@cache
-def _empty_schema() -> bytes:
-    # Making twenty tables takes longer than an example.
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "insights.db"
-        engine = open_database(f"sqlite:///{file}", "insights")
-        create_schema(engine)
-        engine.dispose()
-        return file.read_bytes()
-
-
 @contextmanager
 def an_empty_database() -> Iterator[Engine]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "insights.db"
-        file.write_bytes(_empty_schema())
+        file.write_bytes(empty_schema())
         engine = open_database(f"sqlite:///{file}", "insights")
         try:
             yield engine

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import re
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
 from pydantic import ValidationError
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, select, text
 from sqlalchemy.exc import OperationalError
 
 from services.insights import handlers
 from services.insights.answers import Page, Share
 from services.insights.api import make_api
-from services.insights.applying import Projection, apply_run, create_schema, read_progress
-from services.insights.coverage import Group, add_up
+from services.insights.applying import Projection, apply_run, read_progress
+from services.insights.dashboard import Dashboard
 from services.insights.handlers import Projector
+from services.insights.measures.keeping import measure
 from services.insights.offsets import AnotherLog, check_same_log, lag_of, positions_to_set_back
 from services.insights.overview import render
 from services.insights.paging import BadCursor, read_cursor, write_cursor
@@ -28,8 +33,9 @@ from services.insights.patience import GivenUp
 from services.insights.projection import TOPICS, project
 from services.insights.reading import NotKnown, Reader
 from services.insights.rows import KINDS, AchievementRow, ClockRow, ProfileRow, PromptHistoryRow, PromptRow, newest
+from services.insights.schema import NewerSchema, create_schema
 from services.insights.settings import InsightsSettings
-from services.insights.tables import metadata, profiles
+from services.insights.tables import MEASURED, metadata, profiles, progress
 from shared.contracts.base import Contract
 from shared.contracts.career import (
     Achievement,
@@ -255,10 +261,22 @@ def dump(engine: Engine, *, without: Iterable[str] = ()) -> dict[str, list[tuple
         }
 
 
+@cache
+def empty_schema() -> bytes:
+    """A SQLite file with the newest schema; to take the steps to it takes longer than most tests."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "insights.db"
+        engine = open_database(f"sqlite:///{file}", "insights")
+        create_schema(engine)
+        engine.dispose()
+        return file.read_bytes()
+
+
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    opened = open_database(f"sqlite:///{tmp_path / 'insights.db'}", "insights")
-    create_schema(opened)
+    file = tmp_path / "insights.db"
+    file.write_bytes(empty_schema())
+    opened = open_database(f"sqlite:///{file}", "insights")
     yield opened
     opened.dispose()
 
@@ -507,6 +525,35 @@ def test_rows_come_in_the_order_of_their_keys_so_that_two_processes_lock_them_al
 
 class ReadModelSuite:
     """What has to hold on every database."""
+
+    def test_the_steps_lead_to_the_tables_that_the_code_expects(self, engine: Engine) -> None:
+        with engine.connect() as connection:
+            context = MigrationContext.configure(connection, opts={"compare_type": True})
+            assert compare_metadata(context, metadata) == []
+
+    def test_a_database_from_before_there_were_steps_is_brought_up_and_its_log_read_anew(self, engine: Engine) -> None:
+        for table in MEASURED:
+            table.drop(engine)
+        with engine.begin() as connection:
+            connection.execute(text("ALTER TABLE achievements DROP COLUMN witnesses"))
+            connection.execute(text("ALTER TABLE prompts DROP COLUMN opened_evidence"))
+            connection.execute(text("DROP TABLE alembic_version"))
+            connection.execute(progress.insert(), {"topic": CAREER_EVENTS, "partition": 0, "next_offset": 7})
+        create_schema(engine)
+        assert read_progress(engine) == {}
+        self.test_the_steps_lead_to_the_tables_that_the_code_expects(engine)
+
+    def test_the_newest_schema_is_left_as_it_is(self, engine: Engine) -> None:
+        apply(engine, logged(joined("E1")))
+        before = dump(engine)
+        create_schema(engine)
+        assert dump(engine) == before
+
+    def test_a_schema_of_a_newer_version_is_refused_with_what_to_do(self, engine: Engine) -> None:
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        with pytest.raises(NewerSchema, match="Start that one"):
+            create_schema(engine)
 
     def test_a_run_that_comes_again_changes_nothing(self, engine: Engine) -> None:
         run = logged(joined("E1"), prompted(PromptOpened, 1), missing(GapOpened, 1), delivered())
@@ -834,6 +881,7 @@ class ReadModelSuite:
                 said(ClockTicked, 9, now=day(9)),
             ),
         )
+        measure(engine, 1)
         coverage = reader.coverage()
         assert coverage.overall == Share(active=8, covered=1, share=0.125)
         units = {unit.unit_id: (unit.covered, unit.active) for unit in coverage.by_unit}
@@ -865,19 +913,6 @@ class ReadModelSuite:
 
 class TestReadModelOnSqlite(ReadModelSuite):
     """On SQLite."""
-
-
-# -- coverage, added up ---------------------------------------------------------------------------
-
-
-def test_a_unit_holds_its_sub_units_and_the_company_counts_each_person_once() -> None:
-    coverage = add_up([Group(("co", "eng", "web"), 4, 3, 1), Group(("co", "eng"), 5, 1, 1)], None)
-    assert coverage.overall == Share(active=4, covered=2, share=0.5)
-    assert {of.unit_id: of.active for of in coverage.by_unit} == {"co": 4, "eng": 4, "web": 3}
-
-
-def test_where_there_is_nobody_there_is_no_share() -> None:
-    assert add_up([], None).overall == Share(active=0, covered=0, share=None)
 
 
 # -- runs: dead letters, and a database that is away ----------------------------------------------
@@ -1020,7 +1055,8 @@ async def api(engine: Engine, reader: Reader) -> Any:
             missing(GapOpened, 1, employee="E2", cycle="C 1/2"),
         ),
     )
-    transport = httpx.ASGITransport(make_api(reader, Health()))
+    measure(engine, 1)
+    transport = httpx.ASGITransport(make_api(reader, Dashboard(reader.for_dashboard), Health()))
     async with httpx.AsyncClient(transport=transport, base_url="http://insights") as client:
         yield client
 
@@ -1092,7 +1128,7 @@ async def test_a_method_that_is_not_served_is_a_problem_that_names_those_that_ar
 
 async def test_a_database_that_is_away_is_said_with_when_to_come_again(tmp_path: Path) -> None:
     nowhere = Reader(open_database("postgresql://nobody@127.0.0.1:1/none", "insights"), dict)
-    transport = httpx.ASGITransport(make_api(nowhere, Health()))
+    transport = httpx.ASGITransport(make_api(nowhere, Dashboard(nowhere.for_dashboard), Health()))
     async with httpx.AsyncClient(transport=transport, base_url="http://insights") as client:
         answer = await client.get("/v1/summary")
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
@@ -1105,6 +1141,8 @@ async def test_the_openapi_document_names_every_route_and_problems_as_problems(a
     assert set(document["paths"]) == {
         "/v1/summary",
         "/v1/coverage",
+        "/v1/measures",
+        "/v1/measures/{name}",
         "/v1/progress",
         "/v1/employees",
         "/v1/employees/{employee_id}",

@@ -1,0 +1,1 @@
+"""What is measured: each measure is defined once, in words and in code, from facts that the read model holds."""

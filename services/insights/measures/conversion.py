@@ -1,0 +1,169 @@
+"""From prompt to endorsement: what was delivered, what was endorsed, how long it took, with how much evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from statistics import fmean, median
+from typing import Final
+
+from services.insights.measures.facts import CycleFacts, Facts, PromptFacts
+from services.insights.measures.grouping import Subject, broken_down, labels_of, table_rows
+from services.insights.measures.measure import Measure, Value, share
+
+PROMPTS_DELIVERED: Final = Measure(
+    name="prompts_delivered",
+    title="Prompts delivered",
+    unit="share",
+    definition="Prompts of which at least one version was delivered, of all prompts that were ever opened in the "
+    "cycle.",
+    pitfalls=(
+        "Delivered means that the company's receiver took it, not that the sponsor saw it.",
+        "A prompt that was overtaken before it was sent (withdrawn, snoozed) lowers it, and nothing is wrong with "
+        "that.",
+    ),
+)
+PROMPTS_ENDORSED: Final = Measure(
+    name="prompts_endorsed",
+    title="Prompts endorsed",
+    unit="share",
+    definition="Prompts whose sponsor has spoken for the protégé (fulfilled), of all prompts that were ever opened "
+    "in the cycle. By group: of the protégé as they are now.",
+    pitfalls=(
+        "While the cycle is open it can only rise: compare cycles when they are closed, or at the same day of each.",
+        "Sponsors who spoke before they were asked are fulfilled without a prompt that was opened, and not in it.",
+        "Whoever has two sponsors has two prompts; one who endorses may be enough.",
+    ),
+)
+DELIVERY_TIME: Final = Measure(
+    name="prompt_delivery_seconds",
+    title="From opened to delivered, half of them",
+    unit="seconds",
+    definition="Time from a prompt's opening to its first delivery: the median over those delivered. Prompts that were "
+    "taken back and opened again after it are left out.",
+    pitfalls=(
+        "Opened is by the log's clock, delivered by the prompter's wall clock: where the log's clock is not the "
+        "wall's (the demo, a replay) it tells nothing.",
+        "What was never delivered is not in it.",
+    ),
+)
+ENDORSEMENT_TIME: Final = Measure(
+    name="prompt_endorsement_seconds",
+    title="From opened to endorsed, half of them",
+    unit="seconds",
+    definition="Time from a prompt's last opening to the endorsement that fulfilled it, by the log's clock: the "
+    "median over those fulfilled.",
+    pitfalls=(
+        "Whoever has not answered yet is not in it: early in a cycle it shows the quick ones only.",
+        "To the minute, as the log's clock ticks.",
+    ),
+)
+EVIDENCE: Final = Measure(
+    name="evidence_pieces",
+    title="Evidence in a prompt",
+    unit="pieces",
+    definition="Pieces of evidence in a prompt when it was opened last: the mean. How strong each is the ranking "
+    "knows, and no prompt says.",
+    pitfalls=(
+        "A prompt shows a few pieces at most: many and very many achievements look the same.",
+        "Few pieces may be a quiet year or tools that are not connected.",
+    ),
+)
+WITHOUT_EVIDENCE: Final = Measure(
+    name="prompts_without_evidence",
+    title="Prompts without evidence",
+    unit="share",
+    definition="Prompts that had no piece of evidence when they were opened last, of all that were ever opened.",
+    pitfalls=("It tells of tools that are not connected as much as of people.",),
+)
+ENDORSEMENTS: Final = Measure(
+    name="endorsements",
+    title="Endorsements",
+    unit="count",
+    definition="Endorsements for this cycle that stand; for no cycle: those in general. Protégés whom they are for "
+    "as `whole`.",
+    pitfalls=(
+        "More is not better: ten for one person count ten.",
+        "It grows with the cycle's scope.",
+    ),
+)
+FIRST_ADVOCACY: Final = Measure(
+    name="first_advocacy_seconds",
+    title="From the cycle's opening to the first endorsement",
+    unit="seconds",
+    definition="Time from the cycle's opening to the first endorsement for it that stands; 0 where somebody spoke "
+    "before it opened.",
+    pitfalls=("One quick sponsor makes it small: it tells when advocacy begins, not whether it spreads.",),
+)
+
+
+def conversion(facts: Facts, k: int) -> list[Value]:
+    """Return all of these for each cycle that has opened."""
+    prompts: dict[str, list[PromptFacts]] = {}
+    for prompt in facts.prompts:
+        if prompt.opened_at is not None:
+            prompts.setdefault(prompt.cycle_id, []).append(prompt)
+    values = _endorsements(facts)
+    for cycle in facts.cycles:
+        if cycle.status in ("open", "closed"):
+            values += _of_cycle(facts, cycle, prompts.get(cycle.cycle_id, []), k)
+    return values
+
+
+def _of_cycle(facts: Facts, cycle: CycleFacts, opened: Sequence[PromptFacts], k: int) -> list[Value]:
+    delivered = [prompt for prompt in opened if prompt.delivered_at is not None]
+    endorsed = [prompt for prompt in opened if prompt.status == "fulfilled"]
+    pieces = [prompt.pieces for prompt in opened if prompt.pieces is not None]
+    bare = sum(n == 0 for n in pieces)
+    waited = _waited((prompt.opened_at, prompt.delivered_at) for prompt in delivered)
+    thought = _waited((prompt.opened_at, prompt.changed_at) for prompt in endorsed)
+    of, id_ = len(opened), cycle.cycle_id
+    return [
+        Value(PROMPTS_DELIVERED.name, id_, part=len(delivered), whole=of, value=share(len(delivered), of)),
+        Value(DELIVERY_TIME.name, id_, whole=len(waited), value=median(waited) if waited else None),
+        Value(ENDORSEMENT_TIME.name, id_, whole=len(thought), value=median(thought) if thought else None),
+        Value(EVIDENCE.name, id_, part=sum(pieces), whole=len(pieces), value=fmean(pieces) if pieces else None),
+        Value(WITHOUT_EVIDENCE.name, id_, part=bare, whole=len(pieces), value=share(bare, len(pieces))),
+        *_endorsed_by_group(facts, cycle, opened, k),
+    ]
+
+
+def _endorsed_by_group(facts: Facts, cycle: CycleFacts, opened: Sequence[PromptFacts], k: int) -> list[Value]:
+    whole: dict[str, int] = {}
+    part: dict[str, int] = {}
+    for prompt in opened:
+        whole[prompt.employee_id] = whole.get(prompt.employee_id, 0) + 1
+        part[prompt.employee_id] = part.get(prompt.employee_id, 0) + (prompt.status == "fulfilled")
+    subjects, paths = [], []
+    for employee_id, prompts in whole.items():
+        person = facts.people.get(employee_id)
+        standing = person and (person.at(facts.now) or person.standings[0])
+        labels = labels_of(person, standing, facts.now) if person and standing else frozenset()
+        paths += [standing.unit_path] if standing else []
+        subjects.append(Subject(labels, part[employee_id], prompts))
+    if not subjects:
+        return [Value(PROMPTS_ENDORSED.name, cycle.cycle_id, part=0, whole=0)]
+    return broken_down(PROMPTS_ENDORSED.name, subjects, table_rows(paths, k), k, cycle_id=cycle.cycle_id)
+
+
+def _endorsements(facts: Facts) -> list[Value]:
+    given: dict[str, list[tuple[datetime, str]]] = {"": []}
+    for endorsement in facts.endorsements:
+        given.setdefault(endorsement.cycle_id or "", []).append((endorsement.given_at, endorsement.employee_id))
+    known = {cycle.cycle_id: cycle for cycle in facts.cycles if cycle.status in ("open", "closed")}
+    values = []
+    for cycle_id in ("", *known):
+        own = given.get(cycle_id, [])
+        proteges = len({employee_id for _, employee_id in own})
+        values.append(Value(ENDORSEMENTS.name, cycle_id, part=len(own), whole=proteges, value=float(len(own))))
+        if cycle_id:
+            first = min((at for at, _ in own), default=None)
+            waited = None if first is None else max(0.0, (first - known[cycle_id].opens_at).total_seconds())
+            values.append(Value(FIRST_ADVOCACY.name, cycle_id, whole=len(own), value=waited))
+    return values
+
+
+def _waited(spans: Iterable[tuple[datetime | None, datetime | None]]) -> list[float]:
+    return [
+        (end - begin).total_seconds() for begin, end in spans if begin is not None and end is not None and end >= begin
+    ]

@@ -1,0 +1,100 @@
+"""Keeps what was measured in the database, for the API, the pages and whoever reads it by SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine, func, or_, select
+
+from services.insights.applying import insert_into
+from services.insights.measures.facts import Facts
+from services.insights.measures.grouping import UNIT_AND_LEVEL
+from services.insights.measures.loading import load
+from services.insights.measures.measure import Moment, Value
+from services.insights.measures.taking import Taken, take
+from services.insights.tables import clock, measured, measurements, measurements_over_time, progress
+from shared.database import for_reading
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What is kept: the values, the log's clock and the records projected when they were taken, and the k of then.
+
+    Attributes:
+        taken: without groups that are hidden, except the cells of tables.
+        hidden: how many groups are hidden, by measure and dimension.
+    """
+
+    clock: datetime | None
+    records: int
+    k: int
+    taken: Taken
+    hidden: Mapping[tuple[str, str], int]
+
+
+def measure(engine: Engine, k: int) -> Taken | None:
+    """Take all measures and keep them, unless those that are kept are of the same records and k; then return None.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: the database is away, or did not take it; what was kept stays.
+    """
+    with for_reading(engine).connect() as connection:
+        records = _records(connection)
+        if connection.execute(select(measured.c.records, measured.c.k)).first() == (records, k):
+            return None
+        now = connection.execute(select(clock.c.now)).scalar()
+        facts = None if now is None else load(connection, now)
+    taken = Taken((), ()) if facts is None else take(facts, k)
+    with engine.begin() as connection:
+        _keep(connection, facts, records, k, taken)
+    return taken
+
+
+def read_measured(connection: Connection) -> Measured:
+    """Return what is kept; nothing of it before it was measured first."""
+    head = connection.execute(select(measured.c.clock, measured.c.records, measured.c.k)).first()
+    if head is None:
+        return Measured(None, 0, 0, Taken((), ()), {})
+    row = measurements.c
+    # Not all of what is hidden: in a large company that is ten thousand small teams.
+    told = select(measurements).where(or_(row.hidden.is_(False), row.dimension == UNIT_AND_LEVEL)).order_by(*_PLACE)
+    values = tuple(Value(**dict(found)) for found in connection.execute(told).mappings())
+    moments = connection.execute(select(measurements_over_time).order_by(*_WHEN)).mappings()
+    counted = connection.execute(
+        select(row.measure, row.dimension, func.count()).where(row.hidden).group_by(row.measure, row.dimension)
+    )
+    return Measured(
+        *head,
+        Taken(values, tuple(Moment(**dict(found)) for found in moments)),
+        {(name, dimension): n for name, dimension, n in counted},
+    )
+
+
+def _keep(connection: Connection, facts: Facts | None, records: int, k: int, taken: Taken) -> None:
+    # The one row comes first: its lock makes another process that keeps its own wait until this one has ended.
+    head = {"only": 1, "clock": None if facts is None else facts.now, "records": records, "k": k}
+    statement = insert_into(connection, measured)
+    connection.execute(statement.on_conflict_do_update(index_elements=["only"], set_=head), head)
+    connection.execute(measurements.delete())
+    connection.execute(measurements_over_time.delete())
+    if taken.values:
+        connection.execute(measurements.insert(), [asdict(value) for value in taken.values])
+    if taken.moments:
+        connection.execute(measurements_over_time.insert(), [asdict(moment) for moment in taken.moments])
+
+
+def _records(connection: Connection) -> int:
+    return int(connection.execute(select(func.coalesce(func.sum(progress.c.next_offset), 0))).scalar_one())
+
+
+_PLACE = (
+    measurements.c.measure,
+    measurements.c.cycle_id,
+    measurements.c.dimension,
+    measurements.c.place,
+    measurements.c.group_id,
+    measurements.c.across_id,
+)
+_WHEN = (measurements_over_time.c.measure, measurements_over_time.c.at)

@@ -1,0 +1,57 @@
+"""Brings the database's tables to what the code expects, by Alembic's migrations in `migrations/versions`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, inspect, text
+
+FIRST: Final = "0001"
+"""The schema as it was when Alembic came: databases from before have its tables, and no note of a revision."""
+
+_FOLDER: Final = Path(__file__).parent / "migrations"
+_LOCK: Final = 0x696E7369
+"""PostgreSQL's advisory lock under which the schema changes; the number means nothing."""
+
+
+class NewerSchema(Exception):
+    """The database was changed by a newer version of insights than this one; the message says what to do."""
+
+
+def create_schema(engine: Engine) -> None:
+    """Create or change the tables to the newest schema; does nothing where they have it.
+
+    Processes that start together take turns. Either all steps are taken or, when this raises, none.
+
+    Raises:
+        NewerSchema: the database has a schema that this code does not know.
+        sqlalchemy.exc.SQLAlchemyError: the database did not take it.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
+    with engine.begin() as connection:
+        _take_turns(connection)
+        at = MigrationContext.configure(connection).get_current_revision()
+        known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+        if at is not None and at not in known:
+            raise NewerSchema(
+                f"the database has the schema {at}, which this version of insights does not know: it was changed by a "
+                "newer version. Start that one; or set INSIGHTS_DATABASE_URL to an empty database, it fills by itself"
+            )
+        config.attributes["connection"] = connection
+        if at is None and inspect(connection).has_table("progress"):
+            command.stamp(config, FIRST)
+        command.upgrade(config, "head")
+
+
+def _take_turns(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    else:
+        # A transaction that begins by reading is refused its first write if another wrote meanwhile; this one writes.
+        connection.exec_driver_sql("PRAGMA user_version = 1")
