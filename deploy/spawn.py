@@ -82,6 +82,11 @@ def wait_until(condition: Callable[[], bool], *, within: float, every: float = 0
     return True
 
 
+PORTS = range(20_000, 32_000)
+"""From which `free_ports` chooses; what runs beside others may take a part of it, so as not to get a port at which they
+are about to listen."""
+
+
 def port_is_free(port: int, host: str = LOOPBACK) -> bool:
     """Return whether a server could listen on this port now."""
     with socket.socket() as probe:
@@ -103,7 +108,7 @@ def free_ports(count: int) -> list[int]:
     """
     ports: list[int] = []
     while len(ports) < count:
-        port = random.randrange(20_000, 32_000)  # noqa: S311 - no secret hangs on it
+        port = random.choice(PORTS)  # noqa: S311 - no secret hangs on it
         if port not in ports and port_is_free(port):
             ports.append(port)
     return ports

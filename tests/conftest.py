@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
+from deploy import spawn
 from deploy.broker import Broker, ExternalBroker, choose_broker
 from deploy.spawn import free_ports
 
@@ -25,6 +27,14 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker | Externa
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="fault tests at full size: twenty kills and more each")
+
+
+def pytest_configure() -> None:
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is not None:  # a part of the ports for each, or two could choose the same before either listens
+        share = len(spawn.PORTS) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        begin = spawn.PORTS.start + share * int(worker.removeprefix("gw"))
+        spawn.PORTS = range(begin, begin + share)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
