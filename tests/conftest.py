@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from deploy import spawn
 from deploy.broker import Broker, ExternalBroker, choose_broker
@@ -27,6 +28,11 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker | Externa
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="fault tests at full size: twenty kills and more each")
+
+
+# How long an example takes is the machine's business; what must not hang has the timeout of its test.
+settings.register_profile("ours", deadline=None)
+settings.load_profile("ours")
 
 
 def pytest_configure() -> None:

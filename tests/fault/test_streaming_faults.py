@@ -76,7 +76,7 @@ def test_nothing_is_lost_or_doubled_by_a_worker_that_is_killed_and_its_tables(
                 workers.kill("one")
                 spoil(tables, folder, chance)
                 if number % 2:
-                    in_start += restart_and_kill(workers, "one", after=chance.uniform(0.5, 3.0))
+                    in_start += restart_and_kill(workers, "one")
                     spoil(tables, folder, chance)
                 if not workers.is_running("one"):
                     workers.restart("one")
@@ -99,18 +99,28 @@ def is_data(path: Path) -> bool:
     return path.is_file() and path.name.startswith(("0", "MANIFEST", "CURRENT")) and path.stat().st_size > 0
 
 
-def restart_and_kill(workers: Supervisor, name: str, *, after: float) -> bool:
-    """Start a worker and kill it so many seconds later; tell whether it had not been ready by then."""
-    timer = threading.Timer(after, lambda: os.kill(workers.pid(name), signal.SIGKILL))
-    timer.start()
+def restart_and_kill(workers: Supervisor, name: str) -> bool:
+    """Start a worker and kill it when its tables have begun to start; tell whether it had not been ready by then."""
+    begun = tables_started(workers, name)
+
+    def kill() -> None:
+        wait_until(lambda: tables_started(workers, name) > begun, within=60, every=0.01)
+        os.kill(workers.pid(name), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
     try:
         workers.restart(name)
     except ServiceError:
         return True
     finally:
-        timer.join()
+        killer.join()
     workers.kill(name)  # reaps it
     return False
+
+
+def tables_started(workers: Supervisor, name: str) -> int:
+    return workers.log(name).read_text().count("WriteBackTable: counts]: Starting")
 
 
 def test_a_second_worker_comes_is_killed_and_comes_again(broker: Quick, tmp_path: Path, figures: Figures) -> None:
