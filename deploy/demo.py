@@ -173,6 +173,7 @@ def _show(
     for what, url in (
         ("prompts as sponsors got them, with a way to answer", system.receiver),
         ("insights: overview", system.stack.url("insights", "/")),
+        ("insights: dashboard", system.stack.url("insights", "/dashboard")),
         ("insights: API", system.stack.url("insights", "/openapi.json")),
         ("gateway: API", system.stack.url("gateway", "/openapi.json")),
         ("metrics, of each service", system.stack.url("correlator", "/metrics")),
