@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+from kafka.admin import KafkaAdminClient
+from kafka.errors import KafkaError
+
 from deploy.broker import LOOPBACK
-from deploy.spawn import free_ports
+from deploy.spawn import free_ports, wait_until
 from tests.counting import Quick
 
 _ID = "c3BvbnNvcnNoaXAtdGVzdA"
@@ -46,6 +49,15 @@ class Cluster:
         self.bootstrap_servers = ",".join(member.bootstrap_servers for member in members)
 
 
+def brokers_of(bootstrap_servers: str) -> int:
+    """Return how many brokers are in the cluster now; 0 while it does not answer."""
+    try:
+        with closing(KafkaAdminClient(bootstrap_servers=bootstrap_servers.split(","))) as admin:
+            return len(admin.describe_cluster()["brokers"])
+    except KafkaError:
+        return 0
+
+
 @contextmanager
 def a_cluster(folder: Path, brokers: int = 3) -> Iterator[Cluster]:
     """Start brokers, all at once, for none answers before most are there."""
@@ -55,7 +67,9 @@ def a_cluster(folder: Path, brokers: int = 3) -> Iterator[Cluster]:
     try:
         with ThreadPoolExecutor(brokers) as pool:
             list(pool.map(Member.start, members))
-        yield Cluster(members)
+        cluster = Cluster(members)
+        assert wait_until(lambda: brokers_of(cluster.bootstrap_servers) == brokers, within=60), "not all joined"
+        yield cluster
     finally:
         for member in members:
             member.kill()
