@@ -22,10 +22,10 @@ class Member(Quick):
     """One of the brokers; each is a controller too, so any one may be away."""
 
     def __init__(self, folder: Path, node: int, ports: Sequence[tuple[int, int]]) -> None:
-        port, controller_port = ports[node]
+        port, controller_port = ports[node - 1]
         super().__init__(folder / str(node), port=port, controller_port=controller_port, die_with_parent=True)
         self._node = node
-        self._voters = ",".join(f"{n}@{LOOPBACK}:{controller}" for n, (_, controller) in enumerate(ports))
+        self._voters = ",".join(f"{n}@{LOOPBACK}:{controller}" for n, (_, controller) in enumerate(ports, start=1))
 
     def _settings(self) -> dict[str, str | int]:
         return {
@@ -63,13 +63,14 @@ def a_cluster(folder: Path, brokers: int = 3) -> Iterator[Cluster]:
     """Start brokers, all at once, for none answers before most are there."""
     found = free_ports(2 * brokers)
     ports = list(zip(found[:brokers], found[brokers:], strict=True))
-    members = [Member(folder, node, ports) for node in range(brokers)]
-    try:
-        with ThreadPoolExecutor(brokers) as pool:
+    members = [Member(folder, node, ports) for node in range(1, brokers + 1)]
+    # The threads stay: a broker dies with the thread that has started it (PR_SET_PDEATHSIG).
+    with ThreadPoolExecutor(brokers) as pool:
+        try:
             list(pool.map(Member.start, members))
-        cluster = Cluster(members)
-        assert wait_until(lambda: brokers_of(cluster.bootstrap_servers) == brokers, within=60), "not all joined"
-        yield cluster
-    finally:
-        for member in members:
-            member.kill()
+            cluster = Cluster(members)
+            assert wait_until(lambda: brokers_of(cluster.bootstrap_servers) == brokers, within=60), "not all joined"
+            yield cluster
+        finally:
+            for member in members:
+                member.kill()
