@@ -93,10 +93,10 @@ class Counting:
             log_dir=folder / "logs",
         )
 
-    def feed(self, count: int, *, keys: int = 200, poison: float = 0.0) -> None:
+    def feed(self, count: int, *, keys: int = 200, key_bytes: int = 0, poison: float = 0.0) -> None:
         """Write records to both topics at once, some of them poison."""
         with closing(self._producer()) as producer:
-            for topic, key, value in itertools.islice(self._records(keys, poison), count):
+            for topic, key, value in itertools.islice(self._records(keys, poison, key_bytes), count):
                 producer.send(topic, key=key, value=value)
             producer.flush(60)
 
@@ -113,10 +113,10 @@ class Counting:
     def _producer(self) -> KafkaProducer:
         return KafkaProducer(bootstrap_servers=self.bootstrap_servers.split(","), acks="all", linger_ms=20)
 
-    def _records(self, keys: int, poison: float) -> Iterator[tuple[str, bytes, bytes]]:
+    def _records(self, keys: int, poison: float, key_bytes: int = 0) -> Iterator[tuple[str, bytes, bytes]]:
         rng = random.Random(7)
         while True:
-            key = f"k{rng.randrange(keys)}".encode()
+            key = f"k{rng.randrange(keys)}".ljust(key_bytes, ".").encode()
             yield rng.choice(self.topics), key, POISON if rng.random() < poison else b"1"
 
     def send(self, value: bytes, *, key: bytes = b"k", topic: int = 0) -> None:

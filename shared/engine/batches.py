@@ -44,7 +44,9 @@ class Written:
     error: KafkaError | None = None
 
 
-async def write_records(app: AppT, topic: str, partition: int, entries: Sequence[Entry], largest: int) -> Written:
+async def write_records(
+    app: AppT, topic: str, partition: int, entries: Sequence[Entry], largest: int, *, together: int
+) -> Written:
     """Write records to a partition, in their order, and return when Kafka has acknowledged all, or one batch failed.
 
     Args:
@@ -52,11 +54,13 @@ async def write_records(app: AppT, topic: str, partition: int, entries: Sequence
         topic: where to.
         partition: where to.
         entries: the records.
-        largest: bytes of a batch at most. What fits into one is appended whole or not at all; more goes in several.
+        largest: bytes of a record at most.
+        together: bytes of a batch of several records at most; not more than the topic's `max.message.bytes`, which is
+            1 MiB unless somebody has said otherwise. What fits into one is appended whole or not at all.
     """
     producer = _producer(app)
     records, last_offset = 0, -1
-    for batch in batches(entries, largest):
+    for batch in batches(entries, together):
         try:
             acknowledged = await (await producer.send_batch(_built(batch, largest), topic, partition=partition))
         except KafkaError as exc:
@@ -76,7 +80,9 @@ async def write_changes(
     """
     written = await asyncio.gather(
         *(
-            write_records(app, topic, partition, [(key, value, ()) for key, value in changed.items()], largest)
+            write_records(
+                app, topic, partition, [(key, value, ()) for key, value in changed.items()], largest, together=largest
+            )
             for partition, changed in changes.items()
         )
     )

@@ -55,6 +55,8 @@ from shared.streaming.topics import LARGEST_BATCH, LARGEST_RECORD, PARTITIONS, c
 RunHandler = Callable[[Sequence[Record]], Awaitable[Sequence[Output]]]
 
 _WRITE_BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_TOGETHER = 768 * 1024
+"""Bytes of outputs in a batch. Brokers refuse batches above their `message.max.bytes`, 1 MiB by default."""
 _LONGEST_REASON = 4000
 """Characters. A payload with ten thousand faults gives ten thousand reasons, which no header has room for."""
 _CHECKPOINT_SECONDS = 0.5
@@ -302,7 +304,10 @@ class StreamService:
         attempt = 0
         while left:
             written = await asyncio.gather(
-                *(write_records(self.app, *place, entries, LARGEST_RECORD) for place, entries in left.items())
+                *(
+                    write_records(self.app, *place, entries, LARGEST_RECORD, together=_TOGETHER)
+                    for place, entries in left.items()
+                )
             )
             failed = [of_one.error for of_one in written if of_one.error is not None]
             if not failed:

@@ -197,7 +197,7 @@ def test_a_partition_leader_is_away_for_half_a_minute(tmp_path: Path, full: bool
 
 def test_a_full_disk_ends_the_worker_and_loses_nothing(broker: Quick, tmp_path: Path, figures: Figures) -> None:
     counting = Counting(broker)
-    counting.feed(20_000, keys=20_000)
+    counting.feed(40_000, keys=40_000, key_bytes=2500)  # more than RocksDB keeps in memory of a partition
     full_disk = counting.workers(tmp_path, "one", session_seconds=SESSION, largest_file=100_000)
     try:
         with contextlib.suppress(ServiceError):  # it may end before it is ready
