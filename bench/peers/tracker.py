@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -44,11 +43,7 @@ class Tallies:
         self._each = each(self._count, group)
 
     async def __call__(self, run: Sequence[Record]) -> Sequence[Output]:
-        keys: dict[int, list[str]] = defaultdict(list)
-        for record in run:
-            keys[record.partition].append((record.key or b"").decode())
-        for partition, of_it in keys.items():
-            self._state.expect(partition, of_it)
+        self._state.expect((record.partition, (record.key or b"").decode()) for record in run)
         return await self._each(run)
 
     def _count(self, record: Record) -> Iterable[Output]:

@@ -23,6 +23,7 @@ from services.correlator.policy import Policy
 from services.correlator.rules import Asked, NotAsked, has_gap, judge, who_may_be_asked
 from services.correlator.standing import in_scope, profile_at
 from services.correlator.state import Calendar, CycleDefinition, CycleFact, EmployeeState
+from services.insights.measures.load import gini
 from shared.contracts.base import Contract, EventTime
 from shared.contracts.career import Cycle, CycleOpened
 from shared.contracts.ids import CycleId, EmployeeId, EventId
@@ -264,21 +265,16 @@ class Comparison:
 
 
 def load_of(prompts: Iterable[int]) -> Load:
-    """Return how at least one number of prompts is spread.
-
-    The Gini coefficient is half the relative mean absolute difference (Gini 1912), by its form for sorted numbers:
-    2 Σ i·xᵢ / (n Σ xᵢ) - (n + 1) / n.
-    """
+    """Return how at least one number of prompts, none of which is 0, is spread."""
     ordered = sorted(prompts)
-    count, total = len(ordered), sum(ordered)
-    weighted = sum(rank * number for rank, number in enumerate(ordered, start=1))
+    count = len(ordered)
     return Load(
         sponsors=count,
-        mean=total / count,
+        mean=sum(ordered) / count,
         median=statistics.median(ordered),
         nine_tenths=ordered[-(-9 * count // 10) - 1],
         most=ordered[-1],
-        gini=2 * weighted / (count * total) - (count + 1) / count,
+        gini=gini(ordered) or 0.0,
     )
 
 

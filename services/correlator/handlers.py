@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
 from heapq import heappop, heappush
@@ -66,7 +65,11 @@ class Correlator:
 
     async def handle(self, run: Sequence[Record]) -> Sequence[Output]:
         """Return what has to be said because of these records, as far as it was not made safe on the way."""
-        self._expect(run)
+        self._state.expect(
+            (record.partition, _EMPLOYEE + record.key.decode(errors="replace"))
+            for record in run
+            if record.key is not None
+        )
         outputs: list[Output] = []
         for record in run:
             said = self._handle(record)
@@ -90,14 +93,6 @@ class Correlator:
         self._moved.clear()
         self._looked_at = 0
         return outputs
-
-    def _expect(self, run: Sequence[Record]) -> None:
-        keys: dict[int, list[str]] = defaultdict(list)
-        for record in run:
-            if record.key is not None:
-                keys[record.partition].append(_EMPLOYEE + record.key.decode(errors="replace"))
-        for partition, of_it in keys.items():
-            self._state.expect(partition, of_it)
 
     async def _handle(self, record: Record) -> AsyncIterator[list[Output]]:
         if record.value is None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import structlog
@@ -22,7 +21,7 @@ from services.portal.metrics import LAG, RECORDS, UNREADABLE
 from services.portal.projection import TOPICS, Row, project
 from services.portal.store import Partition, Store
 from shared.database import trouble
-from shared.streaming.records import Record
+from shared.streaming.records import as_read
 from shared.streaming.topics import PARTITIONS
 
 _LONGEST_RUN: Final = 2000
@@ -150,17 +149,7 @@ class Follower:
 
 def _read(record: Any) -> list[Row]:
     try:
-        return project(
-            Record(
-                topic=record.topic,
-                partition=record.partition,
-                offset=record.offset,
-                key=record.key,
-                value=record.value,
-                headers=tuple(record.headers),
-                time=datetime.fromtimestamp(max(record.timestamp, 0) / 1000, UTC),
-            )
-        )
+        return project(as_read(record))
     except Exception as exc:
         # It stays in its topic, and whoever owns that keeps a dead letter of it: here it only must hold up nobody.
         # Never its text: that is people's business.

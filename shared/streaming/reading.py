@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, Final
 
@@ -12,7 +11,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 from kafka.partitioner.default import murmur2
 
-from shared.streaming.records import Record
+from shared.streaming.records import Record, as_read
 from shared.streaming.topics import PARTITIONS
 
 BOOTSTRAP_SECONDS: Final = 5.0
@@ -102,21 +101,9 @@ def _read(
                 end = ends[partition]
                 for record in records:
                     if record.offset < end and wanted(record.key):
-                        yield _record(record)
+                        yield as_read(record)
             if found:
                 stalled_at = monotonic() + STALLED_SECONDS
             elif monotonic() > stalled_at:
                 raise NotRead(f"Kafka at {bootstrap_servers} has sent nothing of {topic} for {STALLED_SECONDS:.0f} s")
             progress(sum(min(consumer.position(p), ends[p]) - begins[p] for p in partitions), there_are)
-
-
-def _record(record: Any) -> Record:
-    return Record(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        key=record.key,
-        value=record.value,
-        headers=tuple(record.headers),
-        time=datetime.fromtimestamp(record.timestamp / 1000, tz=UTC),
-    )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
 
 from msgspec import Struct
 
@@ -46,3 +48,25 @@ class Output:
 
 class Poison(Exception):
     """A record that can't be understood or dealt with; the message says why, for whoever will read the dead letter."""
+
+
+def as_read(record: Any) -> Record:
+    """Return a record of kafka-python's consumer as a handler would be given it."""
+    return Record(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        key=record.key,
+        value=record.value,
+        headers=tuple(record.headers),
+        time=written_at(record.timestamp),
+    )
+
+
+@lru_cache(maxsize=1024)  # records that were written together have one time stamp
+def written_at(milliseconds: int) -> datetime:
+    """Return a record's time stamp as a time; the epoch where it lies outside of what a time can be."""
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
+    except (ValueError, OverflowError, OSError):  # a producer may say anything, most often in the wrong unit
+        return datetime.fromtimestamp(0, tz=UTC)

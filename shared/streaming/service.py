@@ -20,8 +20,6 @@ from collections.abc import (
     Sequence,
     Set,
 )
-from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from time import monotonic
 from typing import Any, Protocol
@@ -48,7 +46,7 @@ from shared.streaming.metrics import (
     RUNS,
     WRITE_RETRIES,
 )
-from shared.streaming.records import Output, Poison, Record
+from shared.streaming.records import Output, Poison, Record, written_at
 from shared.streaming.state import Changes, KeyedState
 from shared.streaming.topics import LARGEST_BATCH, LARGEST_RECORD, PARTITIONS, changelog, create_topics, dead_topic
 
@@ -354,8 +352,8 @@ class StreamService:
                 if records:
                     await self.write(await handle(records))
                 if state is not None:
-                    for record in records:
-                        state.take(record.topic, record.partition, record.offset)
+                    for place, offset in {(r.topic, r.partition): r.offset for r in records}.items():  # the last counts
+                        state.take(*place, offset)
                 await self._settle()
                 self._done.extend((stream, event) for event in current)
                 if not self._states or self._checkpoint_is_due():
@@ -633,14 +631,6 @@ def reason_of(error: Exception) -> str:
 def _records(run: Run) -> list[Record]:
     topic, partition = run.topic, run.partition
     return [
-        Record(topic, partition, r.offset, r.key, r.value, tuple(r.headers), _written_at(r.timestamp))
+        Record(topic, partition, r.offset, r.key, r.value, tuple(r.headers), written_at(r.timestamp))
         for r in run.records
     ]
-
-
-@lru_cache(maxsize=1024)  # records that were written together have one time stamp
-def _written_at(milliseconds: int) -> datetime:
-    try:
-        return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
-    except (ValueError, OverflowError, OSError):  # a producer may say anything, most often in the wrong unit
-        return datetime.fromtimestamp(0, tz=UTC)

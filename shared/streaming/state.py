@@ -9,6 +9,7 @@ docs/decisions.)
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
@@ -65,9 +66,13 @@ class KeyedState:
         value: bytes | None = self._store.value(partition, stored)
         return value
 
-    def expect(self, partition: int, keys: Iterable[str]) -> None:
-        """Read together, at a third of the cost, what `get` is about to be asked for one by one."""
-        self._store.load(partition, [_stored(partition, key) for key in keys])
+    def expect(self, places: Iterable[tuple[int, str]]) -> None:
+        """Read together what `get` is about to be asked for one by one, as (partition, key)."""
+        keys: dict[int, list[bytes]] = defaultdict(list)
+        for partition, key in places:
+            keys[partition].append(_stored(partition, key))
+        for partition, of_it in keys.items():
+            self._store.load(partition, of_it)
 
     def put(self, partition: int, key: str, value: bytes | None) -> None:
         """Set the value; None deletes the key.

@@ -60,7 +60,11 @@ def sponsor_load(facts: Facts) -> list[Value]:
 
 
 def gini(sorted_loads: Sequence[int]) -> float | None:
-    """Return the Gini coefficient of numbers in ascending order; None of none, or when all are 0."""
+    """Return the Gini coefficient of numbers in ascending order; None of none, or when all are 0.
+
+    It is half the relative mean absolute difference (Gini 1912), by its form for sorted numbers:
+    2 Σ i·xᵢ / (n Σ xᵢ) - (n + 1) / n.
+    """
     n, total = len(sorted_loads), sum(sorted_loads)
     if not total:
         return None
