@@ -16,7 +16,6 @@ from bench.dataset import Dataset, prepare
 from bench.figures import Figure, tell
 from bench.installing import (
     LOCAL,
-    NotInstalled,
     commit,
     kafka_streams_command,
     kafka_streams_versions,
@@ -24,10 +23,9 @@ from bench.installing import (
     peers_python,
     peers_versions,
 )
-from bench.lab import Kept, Lab, Measured, Peer, PeerFailed, broker, share_cores, this_machine
-from bench.options import STOPPED, add_common, as_typed, at_least_one, numbers
+from bench.lab import Cores, Kept, Lab, Measured, Peer, PeerFailed, broker, conduct
+from bench.options import add_common, at_least_one, numbers
 from bench.peers import tracker
-from deploy.broker import BrokerError
 from services.correlator.facts import BOUNDS
 from services.correlator.state import decode_employee
 
@@ -44,19 +42,14 @@ UNITS: Final[Mapping[str, str]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure; return 0, or 1 when a peer failed (the others' figures stand), or 2 when nothing could be measured."""
     asked = _parser().parse_args(arguments)
-    console = Console(stderr=True)
-    try:
-        cores = share_cores()
-        peers = [PEERS[name]() for name in asked.peers]
-        _check_sizes(asked, peers)
-        tell(this_machine(as_typed("bench.correlate", sys.argv[1:] if arguments is None else arguments), asked.note))
-        with broker() as own:
-            return _measure(asked, peers, Lab(own.bootstrap_servers, cores), own.bootstrap_servers, console)
-    except (RuntimeError, NotInstalled, BrokerError) as exc:
-        console.print(f"bench.correlate: {exc}", style="red", markup=False)
-        return 2
-    except KeyboardInterrupt:
-        return STOPPED
+    return conduct("bench.correlate", arguments, asked.note, lambda cores, console: _all(asked, cores, console))
+
+
+def _all(asked: argparse.Namespace, cores: Cores, console: Console) -> int:
+    peers = [PEERS[name]() for name in asked.peers]
+    _check_sizes(asked, peers)
+    with broker() as own:
+        return _measure(asked, peers, Lab(own.bootstrap_servers, cores), own.bootstrap_servers, console)
 
 
 def _measure(

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -137,58 +137,85 @@ def prepare(
     return dataset
 
 
-def achievements(events: int, employees: int, seed: int = SEED) -> Iterator[tuple[str, int, bytes]]:
+def achievements(events: int, employees: int, seed: int = SEED) -> Iterator[tuple[EmployeeId, int, bytes]]:
     """Yield each achievement: the employee, the impact, the record's value. Employees come in no order."""
     draws = Draws(seed, events, employees)
     for number in range(events):
         who = draws.below(employees)
-        impact = draws.below(4)
-        day = date(2026, 1, 1) + timedelta(days=draws.below(240))
-        employee = f"E{who:07d}"
-        one = draws.below(len(_COMPETENCIES))
-        title = f"{draws.one_of(_DID)} {draws.one_of(_WHAT)} ({number})"
-        yield (
-            employee,
-            impact,
-            _NEWS
-            % {
-                b"event": b"a%015d" % number,
-                b"month": day.month,
-                b"day": day.day,
-                b"minute": number % 60,
-                b"number": number,
-                b"employee": employee.encode(),
-                b"title": title.encode(),
-                b"impact": impact,
-                b"one": _COMPETENCIES[one].encode(),
-                b"other": _COMPETENCIES[one - 1].encode(),
-                b"sponsor": who % 1000,
-            },
-        )
+        yield employee_id(who), *_achievement(draws, number, who)
+
+
+def as_many_each(employees: int, pieces: int, seed: int = SEED) -> Iterator[tuple[EmployeeId, bytes]]:
+    """Yield so many achievements of each: the employee, the record's value."""
+    draws = Draws(seed, pieces, employees)
+    for number in range(pieces * employees):
+        who = number % employees
+        yield employee_id(who), _achievement(draws, number, who)[1]
+
+
+def _achievement(draws: Draws, number: int, who: int) -> tuple[int, bytes]:
+    impact = draws.below(4)
+    day = date(2026, 1, 1) + timedelta(days=draws.below(240))
+    one = draws.below(len(_COMPETENCIES))
+    title = f"{draws.one_of(_DID)} {draws.one_of(_WHAT)} ({number})"
+    return impact, _NEWS % {
+        b"event": b"a%015d" % number,
+        b"month": day.month,
+        b"day": day.day,
+        b"minute": number % 60,
+        b"number": number,
+        b"employee": employee_id(who).encode(),
+        b"title": title.encode(),
+        b"impact": impact,
+        b"one": _COMPETENCIES[one].encode(),
+        b"other": _COMPETENCIES[one - 1].encode(),
+        b"sponsor": who % 1000,
+    }
 
 
 def careers(employees: int) -> Iterator[CareerEvent]:
     """Yield what the rules need to know before the achievements: cycle, time, profiles, sponsors."""
+    yield opening("promotions-2026", utc(2026, 9, 1))
+    yield tick(utc(2026, 9, 2))
+    for number in range(employees):
+        yield from career(number)
+
+
+def opening(cycle_id: str, opens_at: datetime) -> CycleOpened:
+    """Return the event that opens a cycle for the whole company; the evidence is of the year before September 2026."""
     cycle = Cycle(
-        cycle_id=CycleId("promotions-2026"),
+        cycle_id=CycleId(cycle_id),
         kind="promotion",
         title="Promotions, autumn 2026",
         competencies=("ownership", "strategy"),
         evidence_from=date(2025, 9, 1),
         evidence_to=date(2026, 8, 31),
-        opens_at=utc(2026, 9, 1),
-        closes_at=utc(2026, 10, 1),
+        opens_at=opens_at,
+        closes_at=opens_at + timedelta(days=30),
     )
-    yield CycleOpened(id=EventId("cycle"), at=utc(2026, 8, 20), source="bench#cycle", cycle=cycle)
-    yield ClockTicked(id=EventId("tick"), at=utc(2026, 9, 2), source="bench#tick", now=utc(2026, 9, 2))
-    for number in range(employees):
-        yield from _career(EmployeeId(f"E{number:07d}"), number)
+    return CycleOpened(id=EventId(cycle_id), at=opens_at, source=f"bench#{cycle_id}", cycle=cycle)
 
 
-def _career(employee: EmployeeId, number: int) -> Iterator[CareerEvent]:
+def tick(now: datetime) -> ClockTicked:
+    """Return the clock's event of that moment."""
+    return ClockTicked(id=EventId(f"tick-{now:%Y%m%dT%H%M}"), at=now, source=f"bench#tick-{now:%Y%m%dT%H%M}", now=now)
+
+
+def employee_id(number: int) -> EmployeeId:
+    """Return the id of the employee of that number."""
+    return EmployeeId(f"E{number:07d}")
+
+
+def sponsor_id(number: int) -> EmployeeId:
+    """Return the id of that employee's sponsor, of whom there are a thousand."""
+    return EmployeeId(f"S{number % 1000:04d}")
+
+
+def career(number: int) -> Iterator[CareerEvent]:
+    """Yield an employee's profile, a sponsor, and what is known of that sponsor."""
+    employee, sponsor = employee_id(number), sponsor_id(number)
     begun = utc(2024, 1, 8)
     unit_path = (UnitId("company"), UnitId(f"division-{number % 8}"), UnitId(f"team-{number % 500}"))
-    sponsor = EmployeeId(f"S{number % 1000:04d}")
     yield EmployeeJoined(
         id=EventId(f"joined-{number}"),
         at=begun,

@@ -22,9 +22,9 @@ from rich.console import Console
 
 from bench.figures import Figure, tell
 from bench.installing import LOCAL, PROJECT, commit, own_versions
-from bench.lab import Cores, PeerFailed, cpu_seconds, peak_rss_bytes, share_cores, this_machine
-from bench.options import STOPPED, add_common, as_typed, at_least_one
-from deploy.broker import Broker, BrokerError
+from bench.lab import Cores, PeerFailed, conduct, cpu_seconds, peak_rss_bytes
+from bench.options import add_common, at_least_one
+from deploy.broker import Broker
 from deploy.spawn import LOOPBACK, free_ports, log_tail, spawn
 from services.prompter.letter import Item, Letter
 from services.prompter.messages import message
@@ -92,16 +92,7 @@ class Receiver:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure; return 0, or 1 when a peer failed (the others' figures stand), or 2 when nothing could be measured."""
     asked = _parser().parse_args(arguments)
-    console = Console(stderr=True)
-    try:
-        cores = share_cores()
-        tell(this_machine(as_typed("bench.deliver", sys.argv[1:] if arguments is None else arguments), asked.note))
-        return _measure(asked, cores, console)
-    except (RuntimeError, BrokerError) as exc:
-        console.print(f"bench.deliver: {exc}", style="red", markup=False)
-        return 2
-    except KeyboardInterrupt:
-        return STOPPED
+    return conduct("bench.deliver", arguments, asked.note, lambda cores, console: _measure(asked, cores, console))
 
 
 def _measure(asked: argparse.Namespace, cores: Cores, console: Console) -> int:

@@ -25,10 +25,9 @@ from kafka.errors import KafkaError
 from rich.console import Console
 
 from bench.figures import Figure, tell
-from bench.installing import PROJECT, NotInstalled, commit, own_versions, peers_python, peers_versions
-from bench.lab import Cores, PeerFailed, broker, cpu_seconds, peak_rss_bytes, share_cores, this_machine
-from bench.options import STOPPED, add_common, as_typed, at_least_one
-from deploy.broker import BrokerError
+from bench.installing import PROJECT, commit, own_versions, peers_python, peers_versions
+from bench.lab import Cores, PeerFailed, broker, conduct, cpu_seconds, peak_rss_bytes
+from bench.options import add_common, at_least_one
 from deploy.spawn import LOOPBACK, free_ports, log_tail, spawn, wait_until
 from shared.company.population import Company, achievements
 from shared.streaming.topics import PARTITIONS, create_topics, feed_topic
@@ -98,18 +97,13 @@ class Peer:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure; return 0, or 1 when a peer failed (the others' figures stand), or 2 when nothing could be measured."""
     asked = _parser().parse_args(arguments)
-    console = Console(stderr=True)
-    try:
-        cores = share_cores()
-        peers = [PEERS[name]() for name in asked.peers]
-        tell(this_machine(as_typed("bench.gateway", sys.argv[1:] if arguments is None else arguments), asked.note))
-        with broker() as own:
-            return _measure(asked, peers, own.bootstrap_servers, cores, console)
-    except (RuntimeError, NotInstalled, BrokerError) as exc:
-        console.print(f"bench.gateway: {exc}", style="red", markup=False)
-        return 2
-    except KeyboardInterrupt:
-        return STOPPED
+    return conduct("bench.gateway", arguments, asked.note, lambda cores, console: _all(asked, cores, console))
+
+
+def _all(asked: argparse.Namespace, cores: Cores, console: Console) -> int:
+    peers = [PEERS[name]() for name in asked.peers]
+    with broker() as own:
+        return _measure(asked, peers, own.bootstrap_servers, cores, console)
 
 
 def _measure(

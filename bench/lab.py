@@ -25,11 +25,13 @@ from kafka import TopicPartition as AdminPartition
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
+from rich.console import Console
 
 from bench.dataset import REMEMBERED, Dataset
-from bench.figures import Machine
-from bench.installing import LOCAL, PROJECT
-from deploy.broker import Broker, pinned_version
+from bench.figures import Machine, tell
+from bench.installing import LOCAL, PROJECT, NotInstalled
+from bench.options import STOPPED, as_typed
+from deploy.broker import Broker, BrokerError, pinned_version
 from deploy.spawn import free_ports, log_tail, spawn, wait_until
 from shared.streaming.topics import GAPS, PROMPTS, create_topics
 
@@ -146,6 +148,30 @@ def this_machine(command: str, note: str) -> Machine:
         "Linux": os.uname().release.partition("-")[0],
     }
     return Machine(os.cpu_count() or 0, round(memory, 1), model, versions, command, note)
+
+
+def conduct(module: str, arguments: Sequence[str] | None, note: str, measure: Callable[[Cores, Console], int]) -> int:
+    """Share the cores, tell the machine, and return what `measure` returns: the exit code of a benchmark.
+
+    Args:
+        module: the benchmark, as it is run.
+        arguments: those it was given; None for the command line's.
+        note: a remark on the circumstances.
+        measure: does the work; failures of single peers are its own affair.
+
+    Returns:
+        0 or 1 as `measure` says; 2 when nothing could be measured, with the reason on stderr; 130 after Ctrl-C.
+    """
+    console = Console(stderr=True)
+    try:
+        cores = share_cores()
+        tell(this_machine(as_typed(module, sys.argv[1:] if arguments is None else arguments), note))
+        return measure(cores, console)
+    except (RuntimeError, NotInstalled, BrokerError) as exc:
+        console.print(f"{module}: {exc}", style="red", markup=False)
+        return 2
+    except KeyboardInterrupt:
+        return STOPPED
 
 
 @contextmanager
@@ -418,8 +444,13 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
+def forget_peak(pid: int) -> None:
+    """Let `peak_rss_bytes` begin anew: proc(5), `/proc/pid/clear_refs`."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
 def peak_rss_bytes(pid: int) -> int:
-    """Return the most memory that a process has had resident so far."""
+    """Return the most memory that a process has had resident so far, or since `forget_peak`."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024

@@ -30,6 +30,14 @@ def _seconds(value: float) -> str:
     return f"{value:.1f}"
 
 
+def _hundredths(value: float) -> str:
+    return f"{value:.2f}"
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value * 1000:,.0f}"
+
+
 def _mebibytes(value: float) -> str:
     return f"{value / 2**20:,.0f}"
 
@@ -39,6 +47,9 @@ COLUMNS: Final[Sequence[tuple[str, str, _Show]]] = (
     ("events_per_cpu_second", "events/CPU-s", _whole),
     ("run_seconds", "run s", _seconds),
     ("run_cpu_seconds", "run CPU-s", _seconds),
+    ("first_seconds", "first s", _hundredths),
+    ("last_seconds", "last s", _seconds),
+    ("stall_seconds", "longest stall ms", _milliseconds),
     ("peak_rss_bytes", "peak MiB", _mebibytes),
     ("state_bytes", "state B/employee", _whole),
     ("start_seconds", "start s", _seconds),

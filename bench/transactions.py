@@ -19,9 +19,8 @@ from rich.console import Console
 
 from bench.figures import Figure, tell
 from bench.installing import own_versions
-from bench.lab import broker, share_cores, this_machine
-from bench.options import STOPPED, add_pairs, as_typed, at_least_one, numbers
-from deploy.broker import BrokerError
+from bench.lab import broker, conduct
+from bench.options import add_pairs, at_least_one, numbers
 from shared.streaming.topics import LARGEST_BATCH, PARTITIONS, TopicSpec, create_topics
 
 _VALUE: Final = bytes(240)
@@ -113,28 +112,21 @@ async def _measured(way: type[Checkpoints], servers: str, records: int, count: i
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure; return 0, or 2 when nothing could be measured."""
     asked = _parser().parse_args(arguments)
-    console = Console(stderr=True)
-    try:
-        share_cores()
-        tell(this_machine(as_typed("bench.transactions", sys.argv[1:] if arguments is None else arguments), asked.note))
-        with broker() as own:
-            for pair in range(1, asked.pairs + 1):
-                for records in asked.records:
-                    for way in (Checkpoints, Transactions):
-                        rates = asyncio.run(_measured(way, own.bootstrap_servers, records, asked.checkpoints))
-                        size = {"records": records, "checkpoints": asked.checkpoints}
-                        versions = own_versions("aiokafka")
-                        for name, value in zip(("events_per_second", "events_per_cpu_second"), rates, strict=True):
-                            unit = "events/s" if name == "events_per_second" else "events/CPU-s"
-                            tell(Figure("transactions", name, round(value, 1), unit, way.name, versions, size, pair))
-                        console.print(
-                            f"{way.name}, {records:,} records, {pair}/{asked.pairs}: {rates[0]:,.0f} records/s"
-                        )
-    except (RuntimeError, BrokerError) as exc:
-        console.print(f"bench.transactions: {exc}", style="red", markup=False)
-        return 2
-    except KeyboardInterrupt:
-        return STOPPED
+    return conduct("bench.transactions", arguments, asked.note, lambda _cores, console: _measure(asked, console))
+
+
+def _measure(asked: argparse.Namespace, console: Console) -> int:
+    with broker() as own:
+        for pair in range(1, asked.pairs + 1):
+            for records in asked.records:
+                for way in (Checkpoints, Transactions):
+                    rates = asyncio.run(_measured(way, own.bootstrap_servers, records, asked.checkpoints))
+                    size = {"records": records, "checkpoints": asked.checkpoints}
+                    versions = own_versions("aiokafka")
+                    for name, value in zip(("events_per_second", "events_per_cpu_second"), rates, strict=True):
+                        unit = "events/s" if name == "events_per_second" else "events/CPU-s"
+                        tell(Figure("transactions", name, round(value, 1), unit, way.name, versions, size, pair))
+                    console.print(f"{way.name}, {records:,} records, {pair}/{asked.pairs}: {rates[0]:,.0f} records/s")
     return 0
 
 

@@ -53,7 +53,7 @@ from shared.contracts.career import (
     TiedPersonChanged,
 )
 from shared.contracts.ids import EmployeeId, EventId
-from shared.contracts.outputs import (
+from shared.contracts.said import (
     Evidence,
     GapOpened,
     GapUpdated,
@@ -61,6 +61,7 @@ from shared.contracts.outputs import (
     PromptOpened,
     PromptUpdated,
     SuggestedSponsor,
+    write,
 )
 
 OPENS, CLOSES = utc(2026, 3, 1), utc(2026, 3, 31)
@@ -323,12 +324,11 @@ class Log:
             key = (str(said.cycle_id), str(said.employee_id), str(getattr(said, "sponsor_id", "")))
             match said:
                 case PromptOpened() | PromptUpdated():
-                    asked = said.model_dump_json(include={"body", "sponsor_timezone", "snoozed_until"})
-                    standing[key] = asked.encode()
+                    standing[key] = write((said.body, said.sponsor_timezone, said.snoozed_until))
                 case PromptFulfilled():
                     standing[key] = said.endorsement_id.encode()
                 case GapOpened() | GapUpdated():
-                    standing[key] = said.model_dump_json(include={"suggestions"}).encode()
+                    standing[key] = write(said.suggestions)
                 case _:
                     standing.pop(key, None)
         return standing

@@ -11,6 +11,7 @@ from services.correlator.explanation import Explanation, NotKnown, Place, explai
 from services.correlator.policy import Policy
 from services.correlator.replay import Follower
 from services.correlator.rules import Output, who_may_be_asked
+from shared.contracts import said as as_said
 from shared.contracts.outputs import (
     GapClosed,
     GapEvent,
@@ -160,5 +161,9 @@ class _Written:
             self.cycle[said.id] = said.cycle_id
 
 
-def _thing_id(said: Output) -> str:
-    return said.gap_id if isinstance(said, GapOpened | GapUpdated | GapClosed) else said.prompt_id
+def _thing_id(event: Output | PromptEvent | GapEvent) -> str:
+    if isinstance(
+        event, GapOpened | GapUpdated | GapClosed | as_said.GapOpened | as_said.GapUpdated | as_said.GapClosed
+    ):
+        return event.gap_id
+    return event.prompt_id

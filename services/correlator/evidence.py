@@ -21,7 +21,7 @@ import msgspec
 from services.correlator.policy import Policy
 from services.correlator.standing import standing_endorsements
 from services.correlator.state import AchievementFact, CycleDefinition, EmployeeState, EndorsementFact
-from shared.contracts.outputs import Evidence, Reason
+from shared.contracts.said import Evidence, Reason
 
 GRADES_PER_DOUBLING: Final = 4
 MATCH_WEIGHT: Final = (1.0, 3.0, 3.75, 4.25)

@@ -28,7 +28,6 @@ from services.correlator.policy import Policy
 from services.correlator.replay import Follower, Said, Told
 from services.correlator.rules import (
     Asked,
-    GapClosedBecause,
     NotAsked,
     Spoken,
     Verdict,
@@ -51,13 +50,9 @@ from services.correlator.state import Answer, AnswerKey, CycleDefinition, CycleF
 from services.correlator.suggestions import Objection, consider
 from services.correlator.telling import day, listed, moment, told_in_words
 from shared.contracts.base import Contract, EventTime
-from shared.contracts.career import write_contract
 from shared.contracts.ids import CycleId, EmployeeId, EventId, GapId, PromptId, gap_id, prompt_id
-from shared.contracts.outputs import (
-    GapClosed,
-    PromptWithdrawn,
-    WithdrawnBecause,
-)
+from shared.contracts.outputs import GapClosedBecause, WithdrawnBecause
+from shared.contracts.said import GapClosed, PromptWithdrawn, write
 
 Name = Literal[
     "opened",
@@ -688,7 +683,7 @@ class _Case:
             at=output.at,
             because_of=_fact(said.because_of),
             record=written[0][0] if written else None,
-            same_bytes=bool(written) and all(value == write_contract(output) for _, value in written),
+            same_bytes=bool(written) and all(value == write(output) for _, value in written),
         )
 
 

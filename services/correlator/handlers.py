@@ -22,9 +22,9 @@ from services.correlator.state import (
     encode_calendar,
     encode_employee,
 )
-from shared.contracts.career import CareerEvent, EmployeeEvent, EverybodysEvent, read_career_event, write_contract
+from shared.contracts.career import CareerEvent, EmployeeEvent, EverybodysEvent, read_career_event
 from shared.contracts.ids import EventId
-from shared.contracts.outputs import GapClosed, GapOpened, GapUpdated
+from shared.contracts.said import GapClosed, GapOpened, GapUpdated, write
 from shared.streaming.records import Output, Poison, Record
 from shared.streaming.service import buried
 from shared.streaming.state import KeyedState
@@ -157,7 +157,7 @@ class Correlator:
                 index.add(after.due_at, after.employee_id)
         for said in decision.outputs:
             metrics.OUTPUTS.labels(said.type).inc()
-        return [_output(said) for said in decision.outputs]
+        return [output_of(said) for said in decision.outputs]
 
     def _employee(self, partition: int, employee_id: str) -> EmployeeState:
         stored = self._state.get(partition, _EMPLOYEE + employee_id)
@@ -203,7 +203,8 @@ class _DueIndex:
         return sorted(due)
 
 
-def _output(said: Said) -> Output:
+def output_of(said: Said) -> Output:
+    """Return the record that says so."""
     if isinstance(said, GapOpened | GapUpdated | GapClosed):
-        return Output(GAPS, said.employee_id.encode(), write_contract(said))
-    return Output(PROMPTS, said.sponsor_id.encode(), write_contract(said))
+        return Output(GAPS, said.employee_id.encode(), write(said))
+    return Output(PROMPTS, said.sponsor_id.encode(), write(said))

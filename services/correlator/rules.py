@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -40,10 +40,10 @@ from services.correlator.state import (
     StandingPrompt,
 )
 from services.correlator.suggestions import suggest
-from shared.contracts.base import Contract
-from shared.contracts.career import EmployeeEvent, write_contract
+from shared.contracts.career import EmployeeEvent
 from shared.contracts.ids import CycleId, EmployeeId, EventId, Ref, UnitId, gap_id, prompt_id, version_event_id
-from shared.contracts.outputs import (
+from shared.contracts.outputs import GapClosedBecause, WithdrawnBecause
+from shared.contracts.said import (
     GapClosed,
     GapEvent,
     GapOpened,
@@ -57,13 +57,12 @@ from shared.contracts.outputs import (
     PromptWithdrawn,
     Protege,
     SuggestedSponsor,
-    WithdrawnBecause,
+    write,
 )
 
 Output = PromptEvent | GapEvent
 _REACHED_BY: Final = ("email:", "slack:")
 """Schemes of refs by which channels know a sponsor; no other leaves the employee's log."""
-GapClosedBecause = Literal["sponsor_found", "cycle_closed", "cycle_cancelled", "out_of_scope", "employee_left"]
 
 
 @dataclass(frozen=True)
@@ -338,7 +337,7 @@ def _say_prompt(
         return
     version = before.version + 1 if before is not None else 1
     prompts[pid] = StandingPrompt(said.cycle_id, sponsor_id, version, status, content)
-    common = {
+    common: dict[str, Any] = {
         "id": version_event_id(pid, version),
         "prompt_id": pid,
         "version": version,
@@ -391,7 +390,7 @@ def _say_gap(
         return
     version = before.version + 1 if before is not None else 1
     gaps[gid] = StandingGap(said.cycle_id, version, is_open, content)
-    common = {
+    common: dict[str, Any] = {
         "id": version_event_id(gid, version),
         "gap_id": gid,
         "version": version,
@@ -407,10 +406,10 @@ def _say_gap(
         outputs.append(GapClosed(**common, reason=found))
 
 
-def _digest(*parts: Contract | str) -> bytes:
+def _digest(*parts: PromptBody | SuggestedSponsor | str) -> bytes:
     digest = blake2b(digest_size=16)
     for part in parts:
-        digest.update(part.encode() if isinstance(part, str) else write_contract(part))
+        digest.update(part.encode() if isinstance(part, str) else write(part))
     return digest.digest()
 
 

@@ -13,7 +13,7 @@ from services.correlator.policy import Policy
 from services.correlator.standing import has_left, ties_at
 from services.correlator.state import AnswerKey, CycleDefinition, EmployeeState, ProfileFrom
 from shared.contracts.ids import EmployeeId
-from shared.contracts.outputs import SuggestedSponsor
+from shared.contracts.said import SuggestedSponsor
 
 Objection = Literal["named_already", "themselves", "manager", "not_senior_enough", "declined", "left"]
 """Why somebody who comes into question is not suggested."""

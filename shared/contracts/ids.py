@@ -7,6 +7,7 @@ sends an event twice, or a service that replays its log, arrives at the same id.
 from __future__ import annotations
 
 import uuid
+from hashlib import sha1
 from typing import NewType
 
 EmployeeId = NewType("EmployeeId", str)
@@ -70,4 +71,10 @@ def normalised_ref(text: str) -> Ref:
 
 def stable_id(*parts: str) -> str:
     """Return the UUID (version 5) over `parts`, in order."""
-    return str(uuid.uuid5(_NAMESPACE, _SEPARATOR.join(parts)))
+    # As `uuid.uuid5` does it, without its object: an opened prompt has two ids, which were a tenth of its cost.
+    digest = sha1(_NAMESPACE.bytes + _SEPARATOR.join(parts).encode(), usedforsecurity=False).digest()
+    number = bytearray(digest[:16])
+    number[6] = number[6] & 0x0F | 0x50
+    number[8] = number[8] & 0x3F | 0x80
+    text = number.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

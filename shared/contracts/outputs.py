@@ -21,6 +21,7 @@ WithdrawnBecause = Literal[
     "employee_left",
     "declined",
 ]
+GapClosedBecause = Literal["sponsor_found", "cycle_closed", "cycle_cancelled", "out_of_scope", "employee_left"]
 
 ChannelName = Literal["webhook", "email", "slack", "teams"]
 Outcome = Literal["delivered", "failed", "skipped", "delayed", "suppressed"]
@@ -174,7 +175,7 @@ class GapClosed(_GapEvent):
     """There is a sponsor now, or the question is no longer open."""
 
     type: Literal["gap.closed"] = "gap.closed"
-    reason: Literal["sponsor_found", "cycle_closed", "cycle_cancelled", "out_of_scope", "employee_left"]
+    reason: GapClosedBecause
 
 
 GapEvent = GapOpened | GapUpdated | GapClosed

@@ -54,7 +54,7 @@ from shared.contracts.career import (
     TiedPersonChanged,
     write_contract,
 )
-from shared.contracts.outputs import (
+from shared.contracts.said import (
     GapClosed,
     GapOpened,
     GapUpdated,
@@ -62,6 +62,7 @@ from shared.contracts.outputs import (
     PromptOpened,
     PromptUpdated,
     PromptWithdrawn,
+    write,
 )
 from shared.streaming.records import Output, Record
 from tests.career import Log
@@ -78,7 +79,7 @@ rngs = st.randoms(use_true_random=False)
 
 
 def said(outputs: Iterable[Said]) -> list[bytes]:
-    return [write_contract(output) for output in outputs]
+    return [write(output) for output in outputs]
 
 
 # -- order and repetition -------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from services.correlator.policy import Policy
 from services.correlator.replay import Follower
 from shared.contracts.base import utc
 from shared.contracts.career import CareerEvent, write_contract
-from shared.contracts.outputs import GapOpened, GapUpdated, PromptFulfilled, PromptOpened, PromptUpdated
+from shared.contracts.said import GapOpened, GapUpdated, PromptFulfilled, PromptOpened, PromptUpdated, write
 from shared.streaming.records import Record
 from tests.career import Log
 from tests.histories import EMPLOYEES, a_history
@@ -45,8 +45,8 @@ def test_who_is_followed_alone_has_said_of_them_what_the_correlator_says_byte_fo
     events = a_history(rng)
     log = Log(*events)
     for employee_id in EMPLOYEES:
-        said = [write_contract(one.output) for one in followed(employee_id, events).said]
-        assert said == [write_contract(output) for output in log.outputs if output.employee_id == employee_id]
+        said = [write(one.output) for one in followed(employee_id, events).said]
+        assert said == [write(output) for output in log.outputs if output.employee_id == employee_id]
 
 
 @some

@@ -17,7 +17,7 @@ from services.correlator.rules import Output
 from services.correlator.state import EmployeeState
 from shared.contracts.base import utc
 from shared.contracts.career import CareerEvent, Cycle, CycleOpened, write_contract
-from shared.contracts.outputs import GapOpened, PromptOpened
+from shared.contracts.said import GapOpened, PromptOpened
 from shared.streaming.reading import unwatched
 from shared.streaming.records import Record
 from tests.career import Log, a_cycle, a_tick

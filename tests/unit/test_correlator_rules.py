@@ -14,7 +14,7 @@ from services.correlator.standing import months_later
 from services.correlator.state import encode_employee
 from shared.contracts.base import utc
 from shared.contracts.career import CareerEvent
-from shared.contracts.outputs import (
+from shared.contracts.said import (
     GapClosed,
     GapOpened,
     PromptFulfilled,

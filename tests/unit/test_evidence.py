@@ -10,7 +10,7 @@ import pytest
 from services.correlator.policy import Policy
 from shared.contracts.base import utc
 from shared.contracts.career import CareerEvent, EndorsementGiven
-from shared.contracts.outputs import Evidence
+from shared.contracts.said import Evidence
 from tests.career import (
     IN_CYCLE,
     Log,
