@@ -8,7 +8,7 @@ PYTHON := $(VENV)/bin/python
 # Newer than the lock once everything that it names is installed.
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help venv java chromium demo test test-faults check lint fmt lock bench bench-lock broker topics clean
+.PHONY: help venv java chromium promtool demo test test-faults check lint fmt lock bench bench-lock broker topics clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,13 +16,13 @@ help: ## list the targets
 demo: venv java ## run the whole system on a made-up company (ARGS=--exit: stop it at the end)
 	@$(PYTHON) -m deploy.demo $(ARGS)
 
-test: lint java chromium ## everything: format, lint, types, and all tests, those with a real Kafka too
+test: lint java chromium promtool ## everything: format, lint, types, and all tests, those with a real Kafka too
 	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 test-faults: lint java ## the fault tests at full size: twenty kills and more each, three workers, three brokers (half an hour)
 	$(PYTHON) -m pytest tests/fault --full $(ARGS)
 
-check: lint ## what takes less than a minute: format, lint, types, unit tests
+check: lint promtool ## what takes less than a minute: format, lint, types, unit tests
 	$(PYTHON) -m pytest tests/unit $(ARGS)
 
 lint: venv
@@ -106,6 +106,19 @@ chromium:
 			DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; \
 		else \
 			echo "make: the portal's tests need Chromium: install it (Debian, Ubuntu: sudo apt-get install chromium)" >&2; \
+			exit 1; \
+		fi; \
+	fi
+
+# The alert rules are tried by Prometheus' own promtool.
+promtool:
+	@if ! command -v promtool >/dev/null; then \
+		if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+			echo "installing promtool"; \
+			apt-get update -qq; \
+			DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends prometheus >/dev/null; \
+		else \
+			echo "make: the tests of the alerts need promtool: install it (Debian, Ubuntu: sudo apt-get install prometheus; macOS: brew install prometheus)" >&2; \
 			exit 1; \
 		fi; \
 	fi
