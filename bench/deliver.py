@@ -39,6 +39,7 @@ from shared.contracts.outputs import (
     Reason,
     read_delivery,
 )
+from shared.languages import IN_ENGLISH
 from shared.streaming.topics import DELIVERIES, PROMPTS, create_topics
 
 SECRET: Final = "whsec_" + "YmVuY2htYXJr" * 3
@@ -149,7 +150,9 @@ async def _prompter(count: int, at_once: int, cores: Cores, folder: Path) -> Sen
 
 async def _bare_httpx(count: int, at_once: int, cores: Cores, folder: Path) -> Sent:
     event = _prompt(0)
-    body = message(Letter(event.id, event.sponsor_id, None, None, None, False, (Item(event, False, None),))).body
+    body = message(
+        Letter(event.id, event.sponsor_id, None, None, None, False, (Item(event, False, None),), IN_ENGLISH)
+    ).body
     env = {"BENCH_COUNT": str(count), "BENCH_CONCURRENCY": str(at_once), "BENCH_BODY": body.decode()}
 
     def start(url: str) -> subprocess.Popen[bytes]:

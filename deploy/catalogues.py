@@ -1,7 +1,7 @@
-"""Brings the portal's catalogues up to what its code and templates say: new texts come in, old ones go.
+"""Brings the portal's and the prompter's catalogues up to what they say: new texts come in, old ones go.
 
-A new language: make services/portal/locale/<tag>/LC_MESSAGES, run `python -m deploy.catalogues <tag>`, translate, run
-the tests. Nothing is compiled into the repository: the portal does that when it starts.
+A new language: run `python -m deploy.catalogues <tag>`, translate what it names, run the tests. Nothing is compiled
+into the repository: the services do that when they start.
 """
 
 from __future__ import annotations
@@ -19,26 +19,32 @@ from babel.messages.pofile import read_po, write_po
 
 from deploy.broker import PROJECT
 
-PORTAL: Final = PROJECT / "services" / "portal"
-_METHODS: Final = [("**.py", "python"), ("templates/**.html", "jinja2")]
-_OPTIONS: Final = {"templates/**.html": {"trimmed": "false", "silent": "false", "newstyle_gettext": "true"}}
+SERVICES: Final = PROJECT / "services"
+_SHARED: Final = {"portal": "languages.py", "prompter": "prompt_text.py"}
+"""What each service that has catalogues says to people outside its own folder."""
+_METHODS: Final = [("**.py", "python"), ("**/templates/**.html", "jinja2"), ("templates/**.html", "jinja2")]
+_JINJA: Final = {"trimmed": "false", "silent": "false", "newstyle_gettext": "true"}
+_OPTIONS: Final = {"**/templates/**.html": _JINJA, "templates/**.html": _JINJA}
 _LEFT_OUT: Final = (b"# ", b'"POT-', b'"PO-', b'"Report-', b'"Last-', b'"Language-Team', b'"Generated')
 _KEYWORDS: Final[dict[str, Any]] = {"_": None, "gettext": None, "ngettext": (1, 2), "marked": None}
 
 
-def said() -> Catalog:
-    """Return all that the portal says, untranslated."""
-    catalogue = Catalog(project="sponsorship-tracker portal", charset="utf-8")
-    for file, _, text, comments, context in extract_from_dir(
-        PORTAL, _METHODS, _OPTIONS, keywords=_KEYWORDS, comment_tags=()
-    ):
-        catalogue.add(text, None, [(file, 0)], auto_comments=comments, context=context)
+def said(service: str) -> Catalog:
+    """Return all that a service says to people, untranslated."""
+    catalogue = Catalog(project=f"sponsorship-tracker {service}", charset="utf-8")
+    places = ((SERVICES / service, _METHODS), (PROJECT / "shared", [(_SHARED[service], "python")]))
+    for folder, methods in places:
+        for file, _, text, comments, context in extract_from_dir(
+            folder, methods, _OPTIONS, keywords=_KEYWORDS, comment_tags=()
+        ):
+            catalogue.add(text, None, [(file, 0)], auto_comments=comments, context=context)
     return catalogue
 
 
 def files() -> Iterator[Path]:
     """Yield the catalogues that there are."""
-    yield from sorted((PORTAL / "locale").glob("*/LC_MESSAGES/portal.po"))
+    for service in _SHARED:
+        yield from sorted((SERVICES / service / "locale").glob(f"*/LC_MESSAGES/{service}.po"))
 
 
 def updated(file: Path) -> bytes:
@@ -48,7 +54,7 @@ def updated(file: Path) -> bytes:
     if file.exists():
         with file.open("rb") as before:
             catalogue = read_po(before, tag)
-    catalogue.update(said(), no_fuzzy_matching=True)
+    catalogue.update(said(file.stem), no_fuzzy_matching=True)
     catalogue.obsolete.clear()
     written = BytesIO()
     write_po(written, catalogue, width=120, sort_output=True, omit_header=False, no_location=True)
@@ -63,7 +69,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.catalogues", description=__doc__)
     parser.add_argument("tag", nargs="*", help="languages that have no catalogue yet")
     tags = parser.parse_args(arguments).tag
-    wanted = {*files(), *(PORTAL / "locale" / tag / "LC_MESSAGES" / "portal.po" for tag in tags)}
+    new = (SERVICES / service / "locale" / tag / "LC_MESSAGES" / f"{service}.po" for service in _SHARED for tag in tags)
+    wanted = {*files(), *new}
     missing = 0
     for file in sorted(wanted):
         file.parent.mkdir(parents=True, exist_ok=True)

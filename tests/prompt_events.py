@@ -19,6 +19,7 @@ from shared.contracts.outputs import (
     Protege,
     Reason,
 )
+from shared.languages import IN_ENGLISH, Language
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 CYCLE = CycleId("spring-2026")
@@ -91,8 +92,9 @@ def a_letter(
     email: str | None = None,
     slack: str | None = None,
     portal: str | None = None,
+    language: Language = IN_ENGLISH,
 ) -> Letter:
     """Return the letter of one event, or the digest of several; with links where there is a portal."""
     items = tuple(Item(event, reminder, f"{portal}/p/{event.employee_id}" if portal else None) for event in events)
     stop = f"{portal}/unsubscribe/{events[0].sponsor_id}" if portal else None
-    return Letter(events[0].id, events[0].sponsor_id, email, slack, stop, len(events) > 1, items)
+    return Letter(events[0].id, events[0].sponsor_id, email, slack, stop, len(events) > 1, items, language)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
+from pathlib import Path
 from typing import Final
 
 import httpx
@@ -19,7 +20,6 @@ from starlette.types import ASGIApp
 from services.portal.following import Follower
 from services.portal.guards import BadForm, FromElsewhere, Guarded, Limits, TooOften
 from services.portal.handlers import Desk, NotFound, Sink, html, portal_router
-from services.portal.languages import marked, read_languages
 from services.portal.metrics import ACK_SECONDS, BYTES_IN_FLIGHT, RECORDS_IN_FLIGHT, TURNED_AWAY
 from services.portal.pages import Pages
 from services.portal.projection import ANSWERS
@@ -28,6 +28,7 @@ from services.portal.settings import PortalSettings
 from services.portal.sign_in import Provider, ProviderAway, SignInFailed
 from services.portal.store import Store
 from services.portal.unsubscribing import unsubscribe_router
+from shared.languages import marked, read_languages
 from shared.portal_links import BadLink, read_keys
 from shared.service.health import Health, operations_routes
 from shared.streaming.sink import KafkaSink, NotWritten, SinkMetrics
@@ -101,7 +102,7 @@ def http_app(
 ) -> ASGIApp:
     """Return the HTTP application over `store`, `sink` and the way to the OpenID provider, wherever these are."""
     keys = read_keys(settings.keys.get_secret_value())
-    languages = read_languages()
+    languages = read_languages(Path(__file__).parent)
 
     provider = None if settings.oidc_issuer is None else _provider(settings, keys, to_provider)
 

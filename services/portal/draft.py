@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 from services.portal.answering import LONGEST_WORDS
-from services.portal.languages import Language, marked
 from shared.contracts.outputs import Evidence, PromptBody
+from shared.languages import Language, marked
 from shared.plain_text import plain, sentence
 
 PIECES: Final = 3

@@ -17,7 +17,6 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from services.portal import answering, choosing, sign_in
 from services.portal.answering import BadAnswer, Given, NotNow
 from services.portal.guards import Limits, check_origin, read_form
-from services.portal.languages import Language, choose
 from services.portal.metrics import ANSWERS, VISIBLE_SECONDS
 from services.portal.pages import STYLE, STYLE_NAME, Pages, Reader, snooze_times
 from services.portal.sessions import COOKIE, NotSignedIn, Session, Sessions, StaleForm
@@ -27,6 +26,7 @@ from shared.contracts.audit import AuditedAction, AuditedView, PortalAudited
 from shared.contracts.career import write_contract
 from shared.contracts.choices import PreferencesSet, Resumed, SponsorChoice, Stopped
 from shared.contracts.ids import EmployeeId, EventId, PromptId, Ref, stable_id
+from shared.languages import Language, choose
 from shared.portal_links import BadLink, read_link
 from shared.streaming.records import Output
 from shared.streaming.sink import NotWritten

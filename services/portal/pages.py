@@ -18,12 +18,12 @@ from markupsafe import Markup, escape
 from services.portal import answering
 from services.portal.answering import standing
 from services.portal.draft import draft
-from services.portal.languages import Language, marked
 from services.portal.sessions import Session
 from services.portal.store import Protege, StoredPrompt
 from shared.contracts.career import CycleKind
 from shared.contracts.choices import PreferencesSet
 from shared.contracts.outputs import Evidence, ReasonCode, WithdrawnBecause
+from shared.languages import Language, marked
 from shared.plain_text import plain, sentence
 
 _HERE: Final = Path(__file__).parent

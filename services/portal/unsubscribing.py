@@ -12,8 +12,8 @@ from starlette.responses import Response
 from services.portal import choosing
 from services.portal.guards import Limits
 from services.portal.handlers import Desk, html
-from services.portal.languages import marked
 from services.portal.sessions import Session
+from shared.languages import marked
 from shared.portal_links import read_stop_link
 
 _ONE_CLICK: Final = "one click"

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from services.prompter.languages import language
 from services.prompter.state import Outgoing, Part, Sponsor
 from shared.contracts.ids import EmployeeId
 from shared.contracts.outputs import PromptEvent, PromptOpened, PromptUpdated, read_prompt_event
+from shared.languages import Language
 from shared.portal_links import PortalAddress, prompt_link, stop_link
 
 _EMAIL: Final = "email:"
@@ -38,6 +40,7 @@ class Letter:
         slack: their member id in Slack, the same.
         stop: where all messages are stopped by one click; None where there is no portal.
         items: in the order in which they are shown.
+        language: in which it is written.
     """
 
     id: str
@@ -47,6 +50,7 @@ class Letter:
     stop: str | None
     is_digest: bool
     items: tuple[Item, ...]
+    language: Language
 
     @property
     def asks(self) -> list[PromptOpened | PromptUpdated]:
@@ -73,6 +77,7 @@ def letter(sponsor: Sponsor, outgoing: Outgoing, portal: PortalAddress | None) -
         stop=stop_link(portal.url, portal.key, EmployeeId(sponsor.sponsor_id)) if portal is not None else None,
         is_digest=outgoing.kind == "digest",
         items=tuple(_item(sponsor, part, portal) for part in outgoing.parts),
+        language=language(outgoing.language),
     )
 
 

@@ -19,6 +19,7 @@ from shared.contracts.outputs import (
     PromptWithdrawn,
     WithdrawnBecause,
 )
+from shared.languages import Language
 from shared.prompt_text import render, render_digest, render_end
 
 
@@ -96,28 +97,28 @@ def message(letter: Letter) -> Message:
         return Message(letter.id, digest.model_dump_json().encode())
     (item,) = letter.items
     kind = "prompt.reminder" if item.reminder else item.event.type
-    body = WebhookBody(type=kind, timestamp=item.event.at, data=_data(item))
+    body = WebhookBody(type=kind, timestamp=item.event.at, data=_data(item, letter.language))
     return Message(letter.id, body.model_dump_json().encode())
 
 
 def _digest(letter: Letter) -> DigestData:
-    shown = tuple(data for item in letter.items if isinstance(data := _data(item), ShownData))
-    return DigestData(sponsor_id=letter.sponsor_id, text=render_digest(letter.asks), prompts=shown)
+    shown = tuple(data for item in letter.items if isinstance(data := _data(item, letter.language), ShownData))
+    return DigestData(sponsor_id=letter.sponsor_id, text=render_digest(letter.asks, letter.language), prompts=shown)
 
 
-def _data(item: Item) -> ShownData | WithdrawnData | FulfilledData:
+def _data(item: Item, language: Language) -> ShownData | WithdrawnData | FulfilledData:
     event = item.event
     about = {name: getattr(event, name) for name in ("prompt_id", "version", "sponsor_id", "employee_id", "cycle_id")}
     match event:
         case PromptOpened() | PromptUpdated():
             return ShownData(
                 **about,
-                text=render(event),
+                text=render(event, language),
                 sponsor_timezone=event.sponsor_timezone,
                 prompt=event.body,
                 link=item.link,
             )
         case PromptWithdrawn():
-            return WithdrawnData(**about, text=render_end(event), reason=event.reason)
+            return WithdrawnData(**about, text=render_end(event, language), reason=event.reason)
         case PromptFulfilled():
-            return FulfilledData(**about, text=render_end(event), endorsement_id=event.endorsement_id)
+            return FulfilledData(**about, text=render_end(event, language), endorsement_id=event.endorsement_id)

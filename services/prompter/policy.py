@@ -14,6 +14,7 @@ import holidays
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from services.prompter.languages import known_language, language_of
 from shared.contracts.choices import Leave, PreferencesSet, Weekday
 from shared.contracts.outputs import ChannelName
 
@@ -117,6 +118,7 @@ class Policy(_Part):
     news: Literal["at_once", "with_reminder"]
     reminders: Annotated[Reminders | None, BeforeValidator(_off)]
     holidays: tuple[HolidayCalendar, ...] = ()
+    language: Annotated[str, AfterValidator(known_language)] = "en"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,7 @@ class SponsorPolicy:
     messages_per_week: int | None
     leave: tuple[Leave, ...]
     channels: tuple[ChannelName, ...]
+    language: str
 
     def day_off(self, day: date) -> tuple[Literal["day_off", "holiday", "leave"], str] | None:
         """Return why nothing is sent on this local day, as a code and in words; None if it is a working day."""
@@ -172,6 +175,7 @@ def policy_of(company: Policy, chosen: PreferencesSet | None, timezone: str) -> 
         messages_per_week=limits[1] or limits[0],
         leave=chosen.leave if chosen is not None else (),
         channels=tuple(dict.fromkeys((*first, *company.channels))),
+        language=language_of(company.language, chosen.language if chosen is not None else None),
     )
 
 

@@ -288,15 +288,15 @@ def _outgoing(sponsor: Sponsor, verdicts: dict[str, Verdict], policy: SponsorPol
         if isinstance(verdict, TakeDown):
             version = sponsor.prompts[prompt_id].version
             record_id = version_event_id(PromptId(prompt_id), version)
-            return Outgoing(record_id, "end", (Part(prompt_id, version, record_id),))
+            return Outgoing(record_id, "end", (Part(prompt_id, version, record_id),), language=policy.language)
     asks = [part for part, verdict in _parts(sponsor, verdicts) if isinstance(verdict, Ask)]
     if not asks:
         return None
     together = [part for part, _ in _parts(sponsor, verdicts)][:LARGEST_DIGEST]
     if policy.company.digest is None or len(together) < policy.company.digest.at_least:
-        return Outgoing(asks[0].record_id, "ask", (asks[0],))
+        return Outgoing(asks[0].record_id, "ask", (asks[0],), language=policy.language)
     digest_id = stable_id("digest", *sorted(part.record_id for part in together))
-    return Outgoing(digest_id, "digest", tuple(together))
+    return Outgoing(digest_id, "digest", tuple(together), language=policy.language)
 
 
 def _parts(sponsor: Sponsor, verdicts: dict[str, Verdict]) -> Iterator[tuple[Part, Ask | Wait]]:

@@ -70,12 +70,14 @@ class Outgoing(msgspec.Struct, frozen=True):
     Attributes:
         id: the idempotency key, the same at each attempt and in each channel.
         may_have_arrived: an answer was lost, or may have been: the process died meanwhile.
+        language: the tag of what it is written in. Kept, so that what is sent again is what was sent.
     """
 
     id: str
     kind: Literal["ask", "digest", "end"]
     parts: tuple[Part, ...]
     may_have_arrived: bool = False
+    language: str = "en"
 
 
 class Choices(msgspec.Struct, frozen=True, omit_defaults=True):

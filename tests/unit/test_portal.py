@@ -20,7 +20,6 @@ from services.portal import answering, choosing
 from services.portal.answering import BadAnswer, NotNow, standing
 from services.portal.draft import draft
 from services.portal.guards import LARGEST_FORM
-from services.portal.languages import choose, read_languages
 from services.portal.sessions import Session, Sessions
 from services.portal.settings import PortalSettings
 from services.portal.store import Store, StoredPrompt
@@ -30,12 +29,14 @@ from shared.contracts.cloudevents import write_feed_event
 from shared.contracts.feeds import ENDORSEMENTS, read_payload
 from shared.contracts.ids import EmployeeId, EventId
 from shared.contracts.outputs import Evidence, PromptOpened, Reason
+from shared.languages import choose, read_languages
 from shared.portal_links import BadLink, prompt_link, read_keys, read_link
 from shared.streaming.sink import Unacknowledged
 from tests.portal import KEY, OTHER_KEY, URL, Portal, a_person, a_tie, a_tie_end, heading, token_of
 from tests.prompt_events import NOW, a_body, fulfilled, opened, updated, withdrawn
 
-ENGLISH = read_languages()["en"]
+LANGUAGES = read_languages(catalogues.SERVICES / "portal")
+ENGLISH = LANGUAGES["en"]
 SPONSOR, PROTEGE = EmployeeId("E1"), EmployeeId("E2")
 CLOSES = a_body().opportunity.closes_at
 
@@ -775,7 +776,7 @@ async def test_the_time_can_be_that_of_the_log(tmp_path: Path) -> None:
 
 def test_every_text_is_in_every_catalogue_and_nothing_else_is() -> None:
     found = list(catalogues.files())
-    assert found
+    assert {file.name for file in found} == {"portal.po", "prompter.po"}
     for file in found:
         assert catalogues.updated(file) == file.read_bytes(), "run: .venv/bin/python -m deploy.catalogues"
         for message in read_po(file.open("rb"), file.parts[-3]):
@@ -800,7 +801,7 @@ def test_every_text_is_in_every_catalogue_and_nothing_else_is() -> None:
 def test_a_page_is_in_the_language_that_was_chosen_else_that_of_the_browser(
     wanted: str | None, accepted: str, tag: str
 ) -> None:
-    assert choose(read_languages(), wanted, accepted).tag == tag
+    assert choose(LANGUAGES, wanted, accepted).tag == tag
 
 
 async def test_a_german_page_has_no_english_of_ours(portal: Portal) -> None:

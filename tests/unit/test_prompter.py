@@ -18,6 +18,7 @@ from standardwebhooks.webhooks import Webhook
 from services.prompter.app import channels
 from services.prompter.breaker import FAILURES, Breaker
 from services.prompter.delivery import Errand, Postman, Receipt
+from services.prompter.languages import language
 from services.prompter.letter import Letter
 from services.prompter.messages import message
 from services.prompter.settings import PrompterSettings
@@ -68,6 +69,16 @@ def test_a_digest_names_everybody_first_and_holds_each_prompt_whole() -> None:
     assert text.startswith("Will you speak for 2 people?")
     assert "1. Mina Okafor: Spring promotions 2026. Closes Friday, 27 March 2026" in text
     assert text.count("Why you are getting this") == 2
+
+
+def test_the_text_for_the_receiver_is_in_the_letters_language() -> None:
+    german = language("de")
+    shown = json.loads(message(a_letter(opened(), language=german)).body)["data"]
+    ended = json.loads(message(a_letter(withdrawn(), language=german)).body)["data"]
+    several = json.loads(message(a_letter(opened(), opened(employee="E3"), language=german)).body)["data"]
+    assert shown["text"].startswith("Sprechen Sie sich für Mina Okafor aus?")
+    assert "die Entscheidung ist gefallen" in " ".join(ended["text"].split())
+    assert several["text"].startswith("Sprechen Sie sich für 2 Menschen aus?")
 
 
 def test_the_same_event_gives_the_same_bytes() -> None:

@@ -28,6 +28,7 @@ from services.prompter.channels.incoming import IncomingChannel
 from services.prompter.channels.mail import EmailChannel, judge_smtp, mail
 from services.prompter.channels.slack import SlackBotChannel, slack_message
 from services.prompter.channels.teams import LARGEST_BYTES, teams_message
+from services.prompter.languages import language
 from services.prompter.settings import PrompterSettings
 from shared.contracts.outputs import Evidence, Reason
 from tests.golden import looks_as_before
@@ -69,7 +70,15 @@ def parts_of(read: EmailMessage) -> tuple[str, str]:
 # -- what they say --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "letter"), [("one", one()), ("three", three())])
+@pytest.mark.parametrize(
+    ("name", "letter"),
+    [
+        ("one", one()),
+        ("three", three()),
+        ("one.de", one(language=language("de"))),
+        ("three.de", three(language=language("de"))),
+    ],
+)
 def test_messages_look_as_they_did_when_somebody_looked_at_them(name: str, letter: Any) -> None:
     slack, teams = slack_message(letter), teams_message(letter)
     text, html = parts_of(a_mail(letter))
@@ -105,6 +114,45 @@ def test_every_channel_says_whom_what_by_when_why_and_where_to_answer(of: str) -
     }[of]()
     missing = [what for what in WHAT_MATTERS if what not in said]
     assert missing == []
+
+
+ENGLISH_OF_OURS = (
+    "Will you",
+    "About",
+    "Opportunity",
+    "Closes",
+    "Looked for",
+    "Why",
+    "You ",
+    "you ",
+    "Chosen",
+    "Answer",
+)
+
+
+@pytest.mark.parametrize("event", [opened(), updated(), opened(body=a_body(evidence=()))])
+def test_a_german_message_has_no_english_of_ours_in_any_channel(event: Any) -> None:
+    letter = a_letter(event, email="priya@example.com", portal=PORTAL, language=language("de"))
+    read = a_mail(letter)
+    said = [texts_of(slack_message(letter)), texts_of(teams_message(letter)), *parts_of(read), read["Subject"]]
+    found = [english for english in (*ENGLISH_OF_OURS, "Stop") for text in said if english in text]
+    assert found == []
+    assert read["Content-Language"] == "de"
+    assert '<html lang="de">' in parts_of(read)[1]
+
+
+@pytest.mark.parametrize("of", ["slack", "teams", "mail"])
+def test_a_german_reminder_says_whom_and_by_when_in_german(of: str) -> None:
+    event = opened(sponsor_timezone="Europe/Berlin")
+    letter = a_letter(event, reminder=True, email="priya@example.com", language=language("de"))
+    said = {
+        "slack": lambda: texts_of(slack_message(letter)),
+        "teams": lambda: texts_of(teams_message(letter)),
+        "mail": lambda: parts_of(a_mail(letter))[1],
+    }[of]()
+    assert "Erinnerung: Sprechen Sie sich für Mina Okafor aus?" in said
+    assert "Freitag, 27. März 2026, 18:00 (Zeitzone Europe/Berlin)" in said
+    assert "Sie haben es selbst miterlebt" in said
 
 
 @pytest.mark.parametrize(("event", "begins"), [(updated(), "News: will you"), (opened(), "Reminder: will you")])

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from services.prompter.letter import letter
+from services.prompter.messages import message
 from services.prompter.policy import BadPolicy, HolidayCalendar, Policy, Reminders, policy_of, read_policy
 from services.prompter.rules import Result
+from services.prompter.state import decode, encode
 from services.prompter.working_time import closed_at, next_open
 from shared.contracts.choices import Leave
 from shared.contracts.ids import CycleId, EmployeeId, prompt_id
@@ -458,6 +461,47 @@ def test_norway_and_times_are_what_they_look_like(tmp_path: Path) -> None:
     )
     policy: Policy = read_policy(path)
     assert (policy.holidays[0].country, policy.quiet_hours) == ("NO", at_night())
+
+
+@pytest.mark.parametrize(
+    ("chosen", "company", "language"),
+    [
+        (None, "en", "en"),
+        (None, "de", "de"),
+        ("de", "en", "de"),
+        ("en", "de", "en"),
+        ("de-AT", "en", "de"),
+        ("fr", "de", "de"),
+        ("no language, at all;", "de", "de"),
+    ],
+)
+def test_a_sponsors_own_language_goes_above_the_companys(chosen: str | None, company: str, language: str) -> None:
+    world = World(a_policy(language=company)).hears(prefers(language=chosen), opened())
+    assert [message.outgoing.language for message in world.messages] == [language]
+
+
+def test_what_is_taken_down_and_what_comes_as_a_digest_is_in_the_sponsors_language_too() -> None:
+    world = World(a_policy(digest=a_digest())).hears(prefers(language="de"), opened(), opened(employee="E3"))
+    world.hears(withdrawn())
+    kinds = [(message.outgoing.kind, message.outgoing.language) for message in world.messages]
+    assert kinds == [("digest", "de"), ("end", "de")]
+
+
+def test_a_message_under_way_keeps_its_language_for_what_is_sent_again_is_what_was_sent() -> None:
+    world = World(sends=lambda _: None).hears(opened())
+    before = letter(world.sponsor, world.messages[0].outgoing, None)
+    world.hears(prefers(language="de"))
+    assert world.sponsor.outgoing is not None
+    again = letter(decode(encode(world.sponsor)), world.sponsor.outgoing, None)
+    assert message(again) == message(before)
+
+
+def test_a_company_language_without_a_catalogue_stops_the_start_and_names_those_there_are(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    text = (PROJECT / "deploy" / "policy.yaml").read_text()
+    path.write_text(text.replace("language: en", "language: tlh"))
+    with pytest.raises(BadPolicy, match=r"policy.yaml:\d+: language: messages can't be written in 'tlh': .*en, de"):
+        read_policy(path)
 
 
 def test_what_is_no_file_or_no_yaml_says_so(tmp_path: Path) -> None:

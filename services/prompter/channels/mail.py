@@ -8,6 +8,7 @@ from datetime import datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
+from functools import cache
 from typing import Final
 
 import aiosmtplib
@@ -15,13 +16,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from services.prompter.letter import Letter
 from services.prompter.what_is_retried import Verdict
-from services.prompter.wording import NOTHING_ON_RECORD, YOURS_TO_DECIDE, words
+from services.prompter.wording import words
 from shared.contracts.outputs import ChannelName
+from shared.languages import Language, marked
+from shared.plain_text import plain
 from shared.prompt_text import render, render_digest
 
-_TEMPLATES: Final = Environment(
-    loader=PackageLoader("services.prompter.channels"), autoescape=True, undefined=StrictUndefined
-)
 _NO_SUCH_PERSON: Final = frozenset({550, 551, 553})
 
 
@@ -53,27 +53,42 @@ def mail(letter: Letter, sender: Address, to: str, at: datetime) -> EmailMessage
         mail["List-Unsubscribe"] = f"<{letter.stop}>"
         mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     mail.set_content(_text(letter), charset="utf-8")
-    html = _TEMPLATES.get_template("mail.html").render(
-        said=said,
-        preview=f"Closes {said.asked[0].closes}",
-        nothing=NOTHING_ON_RECORD,
-        decide=YOURS_TO_DECIDE,
-        stop=letter.stop,
+    html = (
+        _templates(letter.language)
+        .get_template("mail.html")
+        .render(said=said, language=letter.language.tag, stop=letter.stop)
     )
     mail.add_alternative(html, subtype="html", charset="utf-8")
+    # Only now: `email` moves earlier Content- fields into the first part.
+    mail["Content-Language"] = letter.language.tag
     return mail
 
 
 def _text(letter: Letter) -> str:
-    asks = letter.asks
-    parts = [render_digest(asks) if letter.is_digest else render(asks[0])]
+    asks, language = letter.asks, letter.language
+    parts = [render_digest(asks, language) if letter.is_digest else render(asks[0], language)]
     links = [item for item in letter.items if item.link is not None]
     for item, prompt in zip(links, asks, strict=False):
-        whom = f" for {prompt.body.protege.name}" if letter.is_digest else ""
-        parts.append(f"Answer{whom}:\n{item.link}")
+        answer = language.say(marked("Answer"))
+        if letter.is_digest:
+            answer = language.say(marked("Answer for %(name)s"), name=plain(prompt.body.protege.name))
+        parts.append(f"{answer}:\n{item.link}")
     if letter.stop is not None:
-        parts.append(f"-- \nStop these messages, at once and for every channel:\n{letter.stop}")
+        stop = language.say(marked("Stop these messages, at once and for every channel:"))
+        parts.append(f"-- \n{stop}\n{letter.stop}")
     return "\n\n".join(parts) + "\n"
+
+
+@cache
+def _templates(language: Language) -> Environment:
+    environment = Environment(
+        loader=PackageLoader("services.prompter.channels"),
+        autoescape=True,
+        extensions=["jinja2.ext.i18n"],
+        undefined=StrictUndefined,
+    )
+    environment.install_gettext_translations(language.catalogue, newstyle=True)  # type: ignore[attr-defined]
+    return environment
 
 
 class EmailChannel:

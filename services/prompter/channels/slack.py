@@ -16,7 +16,7 @@ from services.prompter.channels.base import Http
 from services.prompter.channels.fitting import cut
 from services.prompter.letter import Letter
 from services.prompter.what_is_retried import Result, Verdict
-from services.prompter.wording import NOTHING_ON_RECORD, YOURS_TO_DECIDE, Asked, Piece, words
+from services.prompter.wording import Asked, Piece, words
 from shared.contracts.base import Payload
 from shared.contracts.outputs import ChannelName
 from shared.plain_text import sentence
@@ -50,34 +50,28 @@ def slack_message(letter: Letter) -> dict[str, Any]:
         if len(blocks) + len(found) > _BLOCKS - 1:
             break
         blocks += found
-    blocks.append(_context(YOURS_TO_DECIDE))
-    return {"text": cut(f"{sentence(said.subject)} Closes {said.asked[0].closes}.", _SECTION), "blocks": blocks}
+    blocks.append(_context(said.yours_to_decide))
+    return {"text": cut(f"{sentence(said.subject)} {said.asked[0].closes}", _SECTION), "blocks": blocks}
 
 
 def _prompt(asked: Asked) -> Iterator[dict[str, Any]]:
     yield _header(asked.question)
-    facts = {
-        "About": asked.about,
-        "Opportunity": asked.opportunity,
-        "Closes": asked.closes,
-        "Looked for": asked.looked_for,
-    }
     yield {
         "type": "section",
-        "fields": [_mrkdwn(f"*{name}*\n{_escaped(text)}", _FIELD) for name, text in facts.items() if text],
+        "fields": [_mrkdwn(f"*{label}*\n{_escaped(text)}", _FIELD) for label, text in asked.facts],
     }
     yield _section(_escaped(asked.what))
-    yield _section(f"*What speaks for {_escaped(asked.name)}*")
+    yield _section(f"*{_escaped(asked.what_speaks)}*")
     for piece in asked.pieces:
         yield _section(_evidence(piece))
     if not asked.pieces:
-        yield _section(NOTHING_ON_RECORD)
+        yield _section(_escaped(asked.nothing))
     yield from _button(asked)
-    yield _context(f"*Why you are getting this:* {_escaped(asked.why)}")
+    yield _context(f"*{asked.why_you}:* {_escaped(asked.why)}")
 
 
 def _in_brief(asked: Asked) -> Iterator[dict[str, Any]]:
-    yield _section(f"*{_escaped(asked.about)}*: {_escaped(asked.opportunity)}. Closes {_escaped(asked.closes)}.")
+    yield _section(f"*{_escaped(asked.about)}*: {_escaped(asked.opportunity)}. {_escaped(asked.closes)}")
     yield from _button(asked)
 
 
@@ -87,7 +81,7 @@ def _evidence(piece: Piece) -> str:
     if piece.outcome:
         lines.append(_escaped(piece.outcome))
     if piece.reasons:
-        lines.append(f"_Chosen because: {_escaped(piece.reasons)}_")
+        lines.append(f"_{_escaped(piece.reasons)}_")
     text = "\n".join(lines)
     # Cut within a link it would be no link any more: then without it.
     return (
@@ -97,7 +91,7 @@ def _evidence(piece: Piece) -> str:
 
 def _button(asked: Asked) -> Iterator[dict[str, Any]]:
     if asked.link is not None and len(asked.link) <= _URL:
-        text = {"type": "plain_text", "text": cut(f"Answer for {asked.name}", 75), "emoji": False}
+        text = {"type": "plain_text", "text": cut(asked.answer, 75), "emoji": False}
         button = {"type": "button", "text": text, "url": asked.link, "style": "primary"}
         yield {"type": "actions", "elements": [button]}
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from services.prompter.channels.fitting import cut
 from services.prompter.letter import Letter
-from services.prompter.wording import NOTHING_ON_RECORD, YOURS_TO_DECIDE, Asked, Piece, Words, words
+from services.prompter.wording import Asked, Piece, Words, words
 
 LARGEST_BYTES: Final = 27 * 1024
 """Of a message; a workflow refuses more than 28 KB."""
@@ -44,7 +44,7 @@ def _message(letter: Letter, said: Words, whole: int) -> dict[str, Any]:
                 "items": list(_whole(asked) if number < whole else _in_brief(asked)),
             }
         )
-    body.append(_text(YOURS_TO_DECIDE, isSubtle=True, size="Small"))
+    body.append(_text(said.yours_to_decide, isSubtle=True, size="Small"))
     card = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
@@ -61,28 +61,22 @@ def _message(letter: Letter, said: Words, whole: int) -> dict[str, Any]:
 
 def _whole(asked: Asked) -> Iterator[dict[str, Any]]:
     yield _heading(asked.question, "Large")
-    facts = {
-        "About": asked.about,
-        "Opportunity": asked.opportunity,
-        "Closes": asked.closes,
-        "Looked for": asked.looked_for,
-    }
     yield {
         "type": "FactSet",
-        "facts": [{"title": name, "value": cut(_plain(text), _TEXT)} for name, text in facts.items() if text],
+        "facts": [{"title": label, "value": cut(_plain(text), _TEXT)} for label, text in asked.facts],
     }
     yield _text(_plain(asked.what))
-    yield _heading(f"What speaks for {asked.name}", "Medium")
+    yield _heading(asked.what_speaks, "Medium")
     for piece in asked.pieces:
         yield {"type": "Container", "spacing": "Medium", "items": list(_evidence(piece))}
     if not asked.pieces:
-        yield _text(NOTHING_ON_RECORD)
-    yield _text(f"**Why you are getting this:** {_plain(asked.why)}", isSubtle=True, spacing="Medium")
+        yield _text(_plain(asked.nothing))
+    yield _text(f"**{asked.why_you}:** {_plain(asked.why)}", isSubtle=True, spacing="Medium")
     yield from _button(asked)
 
 
 def _in_brief(asked: Asked) -> Iterator[dict[str, Any]]:
-    yield _text(f"**{_plain(asked.about)}**: {_plain(asked.opportunity)}. Closes {_plain(asked.closes)}.")
+    yield _text(f"**{_plain(asked.about)}**: {_plain(asked.opportunity)}. {_plain(asked.closes)}")
     yield from _button(asked)
 
 
@@ -93,14 +87,14 @@ def _evidence(piece: Piece) -> Iterator[dict[str, Any]]:
     if piece.outcome:
         yield _text(_plain(piece.outcome), spacing="None")
     if piece.reasons:
-        yield _text(f"Chosen because: {_plain(piece.reasons)}", spacing="None", isSubtle=True)
+        yield _text(_plain(piece.reasons), spacing="None", isSubtle=True)
 
 
 def _button(asked: Asked) -> Iterator[dict[str, Any]]:
     if asked.link is not None:
         action = {
             "type": "Action.OpenUrl",
-            "title": cut(f"Answer for {asked.name}", 80),
+            "title": cut(asked.answer, 80),
             "url": asked.link,
             "style": "positive",
         }

@@ -1,4 +1,4 @@
-"""Finds the language of a page, and what is said in it: gettext catalogues, compiled when the portal starts."""
+"""Finds the language that a person reads, and what is said in it: catalogues, compiled at a service's start."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from babel.dates import format_date, format_datetime, get_timezone_location
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
-CATALOGUES: Final = Path(__file__).parent / "locale"
 ENGLISH: Final = "en"
 """The language in which the texts are in the code."""
 
@@ -28,7 +27,7 @@ def marked(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Language:
-    """A language that pages are written in.
+    """A language that pages and messages are written in.
 
     Attributes:
         tag: as in `<html lang>`.
@@ -58,8 +57,11 @@ class Language:
         """Return a time with its weekday, in a time zone, which it names."""
         zone = zone_of(timezone)
         where = "UTC" if zone.key == "UTC" else get_timezone_location(zone, locale=self.locale, return_city=True)
-        said = format_datetime(at, self._pattern(), tzinfo=zone, locale=self.locale)
-        return f"{said} ({where})"
+        return f"{self.local(at, zone)} ({where})"
+
+    def local(self, at: datetime, zone: ZoneInfo) -> str:
+        """Return a time with its weekday, as clocks in that zone show it."""
+        return format_datetime(at, self._pattern(), tzinfo=zone, locale=self.locale)
 
     def until(self, at: datetime, now: datetime) -> str:
         """Return how long it is until then, in words: days, or hours below two of them."""
@@ -74,23 +76,21 @@ class Language:
 
 
 @cache
-def read_languages() -> dict[str, Language]:
-    """Return all languages, by tag: English, and each that has a catalogue."""
+def read_languages(service: Path) -> dict[str, Language]:
+    """Return all languages of a service, by tag: English, and each that has a catalogue.
+
+    Args:
+        service: its folder; a catalogue is `locale/<tag>/LC_MESSAGES/<the folder's name>.po` in it.
+    """
     found = {ENGLISH: gettext.NullTranslations()}
-    for catalogue in sorted(CATALOGUES.glob("*/LC_MESSAGES/portal.po")):
+    for catalogue in sorted(service.glob(f"locale/*/LC_MESSAGES/{service.name}.po")):
         with catalogue.open("rb") as file:
             messages = read_po(file, catalogue.parts[-3])
         compiled = BytesIO()
         write_mo(compiled, messages)
         compiled.seek(0)
         found[catalogue.parts[-3]] = gettext.GNUTranslations(compiled)
-    languages = {}
-    for tag, translations in found.items():
-        named = Locale.parse(tag, sep="-")
-        # Days before months, as the rest of the system writes them.
-        locale = Locale("en", "GB") if tag == ENGLISH else named
-        languages[tag] = Language(tag, (named.get_display_name(named) or tag).capitalize(), locale, translations)
-    return languages
+    return {tag: _language(tag, translations) for tag, translations in found.items()}
 
 
 def choose(languages: dict[str, Language], wanted: str | None, accepted: str) -> Language:
@@ -107,9 +107,20 @@ def choose(languages: dict[str, Language], wanted: str | None, accepted: str) ->
     return languages[found or ENGLISH]
 
 
+def _language(tag: str, catalogue: gettext.NullTranslations) -> Language:
+    named = Locale.parse(tag, sep="-")
+    # Days before months, as the rest of the system writes them.
+    locale = Locale("en", "GB") if tag == ENGLISH else named
+    return Language(tag, (named.get_display_name(named) or tag).capitalize(), locale, catalogue)
+
+
 def zone_of(name: str) -> ZoneInfo:
     """Return a time zone by its IANA name; UTC where nobody knows it, as a source may have named it."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         return ZoneInfo("UTC")
+
+
+IN_ENGLISH: Final = _language(ENGLISH, gettext.NullTranslations())
+"""The language that needs no catalogue."""
