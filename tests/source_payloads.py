@@ -414,7 +414,7 @@ EXAMPLES: Final[tuple[Example, ...]] = (
                         "self": "https://acme.example.com/rest/api/2/issue/311",
                         "fields": {
                             "summary": "Retry failed payouts without double payment",
-                            "resolutiondate": "2026-02-12T10:00:00+00:00",
+                            "resolutiondate": "2026-02-12T11:00:00+01:00",
                             "labels": ["reliability"],
                             "assignee": "5b10a",
                             "priority": "High",

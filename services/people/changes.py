@@ -40,6 +40,9 @@ class EmployeePatched(_PersonChange):
 
     type: Literal["employee.patched"] = "employee.patched"
     effective_at: EventTime
+    effective_on: date | None = Field(
+        None, description="the day of `effective_at` in the zone it was said in; None: its day in UTC"
+    )
     hired: bool = Field(description="whether this begins (or begins again) their time with the company")
     refs: tuple[PersonRef, ...] = Field(description="names that sources have for them; they keep those of before")
     name: Name | None = None

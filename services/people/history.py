@@ -113,5 +113,5 @@ def _said(patch: Patch, level_before: int | None) -> dict[str, object]:
     """Return the fields that the patch sets. A new level without a date for it is had since the patch holds."""
     said = {name: value for name in Fields.__struct_fields__ if (value := getattr(patch.fields, name)) is not None}
     if "level" in said and "level_since" not in said and said["level"] != level_before:
-        said["level_since"] = patch.effective_at.date()
+        said["level_since"] = patch.effective_on or patch.effective_at.date()
     return said

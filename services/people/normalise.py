@@ -72,10 +72,12 @@ def normalise(event: FeedEvent, payload: Payload, resolve: Resolve) -> tuple[Cha
 def _patched(event: FeedEvent, payload: EmployeeFields) -> EmployeePatched:
     if payload.unit_id == "":
         raise Poison("unit_id: is empty; leave it out to say nothing, every employee has a unit")
+    effective_at = payload.effective_at or event.time
     return EmployeePatched(
         **_origin(event),
         employee_id=payload.employee_id,
-        effective_at=payload.effective_at or event.time,
+        effective_at=effective_at,
+        effective_on=effective_at.date(),
         hired=event.type == HIRED,
         refs=_refs(payload),
         name=payload.name,

@@ -32,12 +32,17 @@ class Fields(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Patch(msgspec.Struct, frozen=True, array_like=True):
-    """Some fields from a moment on. Patches fold in the order of `key`."""
+    """Some fields from a moment on. Patches fold in the order of `key`.
+
+    Attributes:
+        effective_on: the day on which they begin to hold, as their source counts days; None where that is UTC's.
+    """
 
     effective_at: datetime
     at: datetime
     event_id: EventId
     fields: Fields
+    effective_on: date | None = None
 
     @property
     def key(self) -> tuple[datetime, datetime, EventId]:

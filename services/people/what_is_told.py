@@ -107,8 +107,10 @@ def _with_change(person: PersonState, change: PersonChange) -> PersonState:
 
 
 def _patch(change: EmployeePatched | EmployeeDeparted) -> Patch:
+    effective_on = None
     match change:
         case EmployeePatched():
+            effective_on = change.effective_on
             fields = Fields(
                 name=change.name,
                 level=change.level,
@@ -121,7 +123,7 @@ def _patch(change: EmployeePatched | EmployeeDeparted) -> Patch:
             )
         case EmployeeDeparted():
             fields = Fields(active=False)
-    return Patch(change.effective_at, change.at, change.id, fields)
+    return Patch(change.effective_at, change.at, change.id, fields, effective_on)
 
 
 def _with_tie(person: PersonState, change: TieStarted | TieEnded) -> PersonState:

@@ -32,6 +32,15 @@ def _in_utc(t: datetime) -> datetime:
 EventTime = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 """When something happened in the world: aware, held in UTC."""
 
+
+def _with_a_time_in_utc(t: datetime) -> datetime:
+    _in_utc(t)
+    return t
+
+
+SaidTime = Annotated[AwareDatetime, AfterValidator(_with_a_time_in_utc)]
+"""A time as a source said it, in the zone it was said in: that zone, and not UTC, decides which day it was."""
+
 PersonRef = Annotated[Ref, BeforeValidator(lambda v: normalised_ref(v) if isinstance(v, str) else v)]
 """A person as a source names them, in the one form that `normalised_ref` gives."""
 

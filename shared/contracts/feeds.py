@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AliasChoices, Field
 
-from shared.contracts.base import EventTime, Level, Name, Payload, PersonRef, Text
+from shared.contracts.base import EventTime, Level, Name, Payload, PersonRef, SaidTime, Text
 from shared.contracts.career import CycleKind, Impact, RelationshipKind
 from shared.contracts.ids import AchievementId, CycleId, EmployeeId, EndorsementId, RelationshipId, UnitId
 
@@ -48,7 +48,7 @@ class EmployeeFields(Payload):
     manager_id: EmployeeId | None = None
     location: str | None = None
     timezone: Timezone | None = None
-    effective_at: EventTime | None = None
+    effective_at: SaidTime | None = None
 
 
 class EmployeeLeaves(Payload):
@@ -128,7 +128,7 @@ class RecognitionGiven(Payload):
     """``recognition.given``: points with words, in the shape that recognition tools such as Bonusly send."""
 
     id: Id
-    created_at: EventTime
+    created_at: SaidTime
     giver: _Mailbox
     receiver: _Mailbox
     amount: Annotated[int, Field(ge=0)] = 0
@@ -146,7 +146,7 @@ class ReviewCompleted(Payload):
     """``review.completed``: highlights of a performance review, in the shape of tools such as Lattice."""
 
     review_id: Annotated[str, Field(validation_alias=AliasChoices("reviewId", "review_id"), min_length=1)]
-    submitted_at: Annotated[EventTime, Field(validation_alias=AliasChoices("submittedAt", "submitted_at"))]
+    submitted_at: Annotated[SaidTime, Field(validation_alias=AliasChoices("submittedAt", "submitted_at"))]
     reviewee: _Mailbox
     reviewer: _Mailbox
     highlights: tuple[_Highlight, ...]
@@ -158,7 +158,7 @@ class _Issue(Payload):
         """The fields of the issue that we read."""
 
         summary: Annotated[str, Field(min_length=1)]
-        resolutiondate: EventTime
+        resolutiondate: SaidTime
         labels: tuple[str, ...] = ()
         assignee: str = Field(description="account name in the tracker")
         priority: Literal["Highest", "High", "Medium", "Low", "Lowest"] = "Medium"

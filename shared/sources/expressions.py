@@ -128,12 +128,18 @@ class SourceFunctions(Functions):
 
     @signature({"types": ["string", "number", "null"]})
     def _func_time(self, said: str | float | None) -> str | None:
-        """``time(x)``: the time that x says (ISO 8601, or seconds or milliseconds since 1970), as RFC 3339 in UTC."""
-        return None if said is None or said == "" else self.time_of(said).isoformat()
+        """``time(x)``: the time that x says (ISO 8601, or seconds or milliseconds since 1970), as RFC 3339.
+
+        It keeps the zone that x was said in, for that zone decides which day it was.
+        """
+        if said is None or said == "":
+            return None
+        self.time_of(said)  # refuses what is no time in UTC
+        return _in_own_zone(said, self._zone).isoformat()
 
     @signature({"types": ["string", "number", "null"]})
     def _func_date(self, said: str | float | None) -> str | None:
-        """``date(x)``: the day of it, in the zone that x was said in."""
+        """``date(x)``: the day of it, in the zone that x was said in; the source's where none was."""
         if said is None or said == "":
             return None
         return said if isinstance(said, str) and _is_date(said) else _in_own_zone(said, self._zone).date().isoformat()
@@ -182,7 +188,7 @@ def _in_own_zone(said: str | float, zone: ZoneInfo) -> datetime:
     try:
         if not isinstance(said, str) or said.strip().lstrip("-").isdigit():
             number = float(said)
-            return datetime.fromtimestamp(number / 1000 if abs(number) >= _MILLISECONDS_FROM else number, tz=UTC)
+            return datetime.fromtimestamp(number / 1000 if abs(number) >= _MILLISECONDS_FROM else number, tz=zone)
         found = datetime.fromisoformat(said.strip())
     except (ValueError, OverflowError, OSError) as exc:
         raise Unmappable("a time is neither ISO 8601 nor a number of seconds or milliseconds since 1970") from exc

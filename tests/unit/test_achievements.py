@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date
 from typing import Any
 
@@ -217,7 +218,7 @@ def test_each_strong_highlight_of_a_review_becomes_an_achievement_that_the_revie
     ]
     assert {a.witnesses for a in recorded} == {("email:priya@example.com",)}
     assert {a.link for a in recorded} == {"https://reviews.example.com/1"}
-    assert {a.occurred_on for a in recorded} == {date(2026, 2, 4)}  # in UTC
+    assert {a.occurred_on for a in recorded} == {date(2026, 2, 3)}  # where it was sent from
 
 
 def test_the_highlights_of_one_review_are_different_achievements_and_different_events() -> None:
@@ -262,6 +263,21 @@ def test_a_resolved_issue_becomes_an_achievement_of_its_assignee() -> None:
     assert recorded.competencies == ("technical depth", "backlog")
     assert recorded.occurred_on == date(2026, 2, 3)
     assert recorded.witnesses == ()
+
+
+@pytest.mark.parametrize(
+    ("event_type", "of"),
+    [
+        ("recognition.given", lambda at: a_recognition(created_at=at)),
+        ("review.completed", lambda at: a_review(submittedAt=at)),
+        ("issue.resolved", lambda at: an_issue(resolutiondate=at)),
+    ],
+)
+@pytest.mark.parametrize("at", ["2026-02-03T00:30:00+02:00", "2026-02-03T23:30:00-02:00", "2026-02-03T23:30:00Z"])
+def test_the_day_of_an_achievement_is_that_of_the_zone_its_time_was_said_in(
+    event_type: str, of: Callable[[str], Data], at: str
+) -> None:
+    assert achievement(event_type, of(at)).occurred_on == date(2026, 2, 3)
 
 
 @pytest.mark.parametrize(

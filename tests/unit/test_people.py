@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from pydantic import ValidationError
 
@@ -242,6 +243,33 @@ def test_what_has_a_date_holds_from_then() -> None:
     (end,) = changes_of("relationship.ended", a_relationship() | {"ended_at": day(-9).isoformat()})
     assert isinstance(end, TieEnded)
     assert end.ended_at == day(-9)
+
+
+@pytest.mark.parametrize("zone", ["+02:00", "-05:00", "+13:00", "Z"])
+def test_the_day_on_which_a_level_begins_is_that_of_the_zone_it_was_said_in(zone: str) -> None:
+    (change,) = changes_of(
+        "employee.changed", {"employee_id": str(ANN), "level": 5, "effective_at": f"2026-04-01T00:00:00{zone}"}
+    )
+    said = profiles(told(a_hire(), change))
+    assert isinstance(change, EmployeePatched)
+    assert change.effective_at.utcoffset() == timedelta(0), "a time in a log is in UTC"
+    assert said[change.effective_at].profile.level_since == date(2026, 4, 1)
+
+
+def test_a_person_kept_before_days_had_a_zone_is_read_and_their_days_are_utcs() -> None:
+    person, _ = after(a_hire(), a_patch(at=3, level=5))
+    assert person is not None
+    kept = msgspec.msgpack.decode(write_state(person))
+    kept["patches"] = [patch[:4] for patch in kept["patches"]]
+    read = read_person(msgspec.msgpack.encode(kept))
+    assert read == person
+    assert [standing.level_since for _, standing in history.timeline(read)] == [day(0).date(), day(3).date()]
+
+
+@pytest.mark.parametrize("said", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"])
+def test_a_day_that_is_none_in_utc_is_refused_with_the_field(said: str) -> None:
+    with pytest.raises(ValidationError, match=r"effective_at\n.*outside the years 1 to 9999"):
+        changes_of("employee.changed", {"employee_id": "E1", "effective_at": said})
 
 
 def test_a_change_hires_nobody() -> None:

@@ -162,7 +162,7 @@ def test_the_file_that_the_page_shows_for_one_of_your_own_can_be_used(acme: Path
         "employee_id": "17",
         "name": "Ann Lee",
         "level": 4,
-        "effective_at": "2026-03-31T22:00:00+00:00",
+        "effective_at": "2026-04-01T00:00:00+02:00",
     }
 
 
@@ -171,9 +171,44 @@ def test_the_file_that_the_page_shows_for_one_of_your_own_can_be_used(acme: Path
 
 def test_a_day_without_a_time_begins_in_the_sources_own_zone(acme: Path) -> None:
     (event,) = read(read_source(acme), a_delivery(an_entry(**{"from": "2026-07-01"}))).events
-    assert event.data["effective_at"] == "2026-06-30T22:00:00+00:00"
+    assert event.data["effective_at"] == "2026-07-01T00:00:00+02:00"
     (event,) = read(read_source(acme), a_delivery(an_entry(at="2026-03-02T09:00:00"))).events
     assert event.time == utc(2026, 3, 2, 8)
+
+
+@pytest.mark.parametrize(
+    ("zone", "said", "begins", "day"),
+    [
+        ("Europe/Berlin", "'2026-03-29T02:30:00'", "2026-03-29T01:30:00+00:00", "2026-03-29"),  # a time there never was
+        ("Europe/Berlin", "'2026-10-25T02:30:00'", "2026-10-25T00:30:00+00:00", "2026-10-25"),  # one there was twice
+        ("Africa/Cairo", "'2026-04-24'", "2026-04-23T22:00:00+00:00", "2026-04-24"),  # a day that began at one
+        ("Pacific/Auckland", "'2026-04-01'", "2026-03-31T11:00:00+00:00", "2026-04-01"),
+        ("America/New_York", "'2026-04-01'", "2026-04-01T04:00:00+00:00", "2026-04-01"),
+        ("Europe/Berlin", "`1767222000`", "2025-12-31T23:00:00+00:00", "2026-01-01"),
+        ("Europe/Berlin", "'1767222000000'", "2025-12-31T23:00:00+00:00", "2026-01-01"),
+        ("Europe/Berlin", "'2025-12-31T23:00:00Z'", "2025-12-31T23:00:00+00:00", "2025-12-31"),  # its own zone counts
+    ],
+)
+def test_the_sources_zone_decides_the_day_where_none_was_said(zone: str, said: str, begins: str, day: str) -> None:
+    functions = SourceFunctions(zone)
+    time = datetime.fromisoformat(Expression(f"time({said})").evaluate({}, functions, "x"))
+    assert time.astimezone(UTC).isoformat() == begins
+    assert Expression(f"date({said})").evaluate({}, functions, "x") == day
+
+
+def test_a_time_keeps_the_zone_it_was_said_in_so_that_its_day_can_be_told() -> None:
+    for said, given in (
+        ("'2026-01-01'", "2026-01-01T00:00:00+01:00"),
+        ("`1767222000`", "2026-01-01T00:00:00+01:00"),
+        ("'2026-01-01T00:00:00+13:00'", "2026-01-01T00:00:00+13:00"),
+    ):
+        assert Expression(f"time({said})").evaluate({}, SourceFunctions("Europe/Berlin"), "x") == given
+
+
+@pytest.mark.parametrize("said", ["'0001-01-01'", "'9999-12-31T23:59:59-12:00'"])
+def test_a_time_that_is_none_in_utc_is_refused(said: str) -> None:
+    with pytest.raises(Unmappable, match="outside the years 1 to 9999"):
+        Expression(f"time({said})").evaluate({}, SourceFunctions("Europe/Berlin"), "x")
 
 
 def test_what_says_no_time_was_so_when_it_came(acme: Path) -> None:
@@ -304,7 +339,7 @@ def test_a_record_that_is_no_delivery_says_so(value: Any, headers: Any) -> None:
         ("cut(body.none, `10`)", None),
         ("time(`1770890400`)", "2026-02-12T10:00:00+00:00"),
         ("time('1770890400123')", "2026-02-12T10:00:00.123000+00:00"),
-        ("time('2026-02-12T11:00:00.000+0100')", "2026-02-12T10:00:00+00:00"),
+        ("time('2026-02-12T11:00:00.000+0100')", "2026-02-12T11:00:00+01:00"),
         ("time(body.none)", None),
         ("date('2026-02-12')", "2026-02-12"),
         ("date('2026-02-12T23:30:00-05:00')", "2026-02-12"),
