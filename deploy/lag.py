@@ -22,6 +22,7 @@ from shared.streaming.topics import (
     IDENTITIES,
     PARTITIONS,
     PEOPLE_CHANGES,
+    PORTAL_AUDIT,
     PROMPTS,
     SOURCES_RECEIVED,
     SPONSOR_CHOICES,
@@ -35,7 +36,7 @@ READS: Final[Mapping[str, tuple[str, ...]]] = {
     "correlator": (CAREER_EVENTS,),
     "sources": (SOURCES_RECEIVED,),
     "prompter": (PROMPTS, SPONSOR_CHOICES),
-    "insights": (CAREER_EVENTS, PROMPTS, GAPS, DELIVERIES),
+    "insights": (CAREER_EVENTS, PROMPTS, GAPS, DELIVERIES, PORTAL_AUDIT),
 }
 """What each consumer group (named as its service) reads."""
 

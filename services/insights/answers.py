@@ -340,7 +340,7 @@ class Summary(Answer):
 
     clock: datetime | None = Field(description="the greatest clock event; null before the first")
     career_events: dict[str, int] = Field(
-        description="records of career-events by type; of events that lie in every partition, one copy"
+        description="distinct events of career-events by type; of those that lie in every partition, one copy"
     )
     cycles: CycleTotals
     prompts: PromptTotals

@@ -1,4 +1,4 @@
-"""Wires insights: four topics into the projector, the projector and the API onto one database."""
+"""Wires insights: its topics into the projector, the projector and the API onto one database."""
 
 from __future__ import annotations
 

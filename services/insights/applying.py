@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any
 
 from sqlalchemy import Connection, Engine, or_, select, tuple_
@@ -16,7 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from services.insights.projection import Projected
 from services.insights.rows import KINDS, Row, column_names, key_columns, newest
-from services.insights.tables import event_counts, progress
+from services.insights.tables import counted_events, event_counts, progress
 
 Partition = tuple[str, int]
 """Topic and partition."""
@@ -106,16 +107,38 @@ def _count(connection: Connection, fresh: Sequence[Projection]) -> None:
     counted = Counter(
         (item.topic, item.partition, item.projected.type if item.projected else UNREADABLE) for item in fresh
     )
+    new = _count_new(connection, fresh)
     statement = insert_into(connection, event_counts)
     statement = statement.on_conflict_do_update(
         index_elements=list(event_counts.primary_key.columns),
-        set_={"records": event_counts.c.records + statement.excluded.records},
+        set_={name: event_counts.c[name] + statement.excluded[name] for name in ("records", "events")},
     )
     rows = [
-        {"topic": topic, "partition": partition, "type": event_type, "records": n}
-        for (topic, partition, event_type), n in sorted(counted.items())
+        {"topic": at[0], "partition": at[1], "type": at[2], "records": n, "events": new[at]}
+        for at, n in sorted(counted.items())
     ]
     connection.execute(statement, rows)
+
+
+def _count_new(connection: Connection, fresh: Sequence[Projection]) -> Counter[tuple[str, int, str]]:
+    """Count, by topic, partition and type, the career events whose id was not there; and keep their ids."""
+    types: dict[tuple[int, int], tuple[str, int, str]] = {}
+    for item in fresh:
+        if item.projected is not None and item.projected.counted_by is not None:
+            place = (item.partition, _digest(item.projected.counted_by))
+            types.setdefault(place, (item.topic, item.partition, item.projected.type))
+    if not types:
+        return Counter()
+    statement = insert_into(connection, counted_events).on_conflict_do_nothing()
+    rows = [{"partition": partition, "digest": digest} for partition, digest in sorted(types)]
+    kept = connection.execute(statement.returning(counted_events.c.partition, counted_events.c.digest), rows)
+    return Counter(types[partition, digest] for partition, digest in kept)
+
+
+def _digest(event_id: str) -> int:
+    # 64 bits and not the id, which has 36 characters. Of a hundred million events in a partition two meet with
+    # a probability of 0.03 %, and then one of them is not counted.
+    return int.from_bytes(blake2b(event_id.encode(), digest_size=8).digest(), "big", signed=True)
 
 
 def _advance(connection: Connection, next_offsets: Mapping[Partition, int]) -> None:

@@ -311,14 +311,15 @@ def _cycle(page: _Page, cycles: Sequence[CycleShown], chosen: CycleShown | None)
         for cycle in cycles[:12]
     )
     delivered = page.whole(conversion.PROMPTS_DELIVERED, id_)
-    endorsed = page.whole(conversion.PROMPTS_ENDORSED, id_)
+    viewed, endorsed = page.whole(conversion.PROMPTS_VIEWED, id_), page.whole(conversion.PROMPTS_ENDORSED, id_)
     opened = delivered.whole or 0
     if not opened:
         funnel = "<p>No prompt was opened in it.</p>"
     else:
         steps: list[tuple[str, int, float | None]] = [("Opened", opened, 1.0)]
         steps += [("Delivered", delivered.part or 0, delivered.value)]
-        # Of few protégés it is hidden.
+        # Of few sponsors the one is hidden, of few protégés the other.
+        steps += [("Viewed", viewed.part or 0, viewed.value)] if not viewed.hidden else []
         steps += [("Endorsed", endorsed.part or 0, endorsed.value)] if not endorsed.hidden else []
         drawn = [
             {"name": name, "length": n, "label": f"{_n(n)}" + (f" ({_percent(of)})" if name != "Opened" else "")}
@@ -331,6 +332,7 @@ def _cycle(page: _Page, cycles: Sequence[CycleShown], chosen: CycleShown | None)
         funnel = _figure(lambda width: charts.bars(drawn, width), f"Prompts {said}", table, wide=_HALF)
     scope = page.whole(coverage.SPONSOR_COVERAGE, id_)
     first, took = page.whole(conversion.FIRST_ADVOCACY, id_), page.whole(conversion.ENDORSEMENT_TIME, id_)
+    looked, answered = page.whole(conversion.VIEW_TIME, id_), page.whole(conversion.ANSWER_TIME, id_)
     pieces, bare = page.whole(conversion.EVIDENCE, id_), page.whole(conversion.WITHOUT_EVIDENCE, id_)
     spoken = page.whole(conversion.ENDORSEMENTS, id_)
     evidence = _NONE if pieces.value is None else f"{pieces.value:.1f}"
@@ -341,6 +343,8 @@ def _cycle(page: _Page, cycles: Sequence[CycleShown], chosen: CycleShown | None)
 {_number(_percent(scope.value), "of those in scope have a sponsor")}
 {_number(_n(spoken.part), "endorsements for it")}
 {_number(_days(first.value), "from opening to the first")}
+{_number(_days(looked.value), "from delivered to viewed, half of them")}
+{_number(_days(answered.value), "from viewed to endorsed, half of them")}
 {_number(_days(took.value), "from prompt to endorsement, half of them")}
 {_number(evidence, "pieces of evidence in a prompt")}
 {_number(_percent(bare.value), "of prompts without evidence")}

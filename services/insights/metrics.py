@@ -37,9 +37,14 @@ GAP_AGE = Gauge("insights_gap_age_seconds", "Median age of the gaps that stand",
 SPONSOR_LOAD = Gauge("insights_sponsor_load_proteges", "Mean of protégés that an active sponsor has", ["cycle"])
 SPONSOR_LOAD_GINI = Gauge("insights_sponsor_load_gini", "Gini coefficient of the sponsors' load, 0 to 1", ["cycle"])
 PROMPTS_DELIVERED = Gauge("insights_prompts_delivered_ratio", "Prompts delivered, of those opened", ["cycle"])
+PROMPTS_VIEWED = Gauge("insights_prompts_viewed_ratio", "Prompts viewed on the portal, of those opened", ["cycle"])
+VIEW_TIME = Gauge("insights_prompt_view_seconds", "Median time from a prompt's delivery to its first view", ["cycle"])
 PROMPTS_ENDORSED = Gauge("insights_prompts_endorsed_ratio", "Prompts endorsed, of those opened", ["cycle"])
 ENDORSEMENT_TIME = Gauge(
     "insights_prompt_endorsement_seconds", "Median time from a prompt's opening to its endorsement", ["cycle"]
+)
+ANSWER_TIME = Gauge(
+    "insights_prompt_answer_seconds", "Median time from a prompt's first view to its endorsement", ["cycle"]
 )
 EVIDENCE = Gauge("insights_prompt_evidence_pieces", "Mean of pieces of evidence in a prompt at its opening", ["cycle"])
 ENDORSEMENTS = Gauge("insights_endorsements", "Endorsements that stand; without a cycle: the general ones", ["cycle"])

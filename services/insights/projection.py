@@ -1,4 +1,4 @@
-"""Decides which rows of the read model a record of `career-events`, `prompts`, `gaps` or `deliveries` becomes."""
+"""Decides which rows of the read model a record of the log, of what was said, or of who viewed it becomes."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from services.insights.rows import (
     PromptHistoryRow,
     PromptOpenedRow,
     PromptRow,
+    PromptViewRow,
     Row,
     TieEndRow,
     TieRow,
@@ -33,6 +34,7 @@ from services.insights.rows import (
     Unstorable,
     check_storable,
 )
+from shared.contracts.audit import read_audited
 from shared.contracts.career import (
     Achievement,
     AchievementCorrected,
@@ -58,6 +60,7 @@ from shared.contracts.career import (
     TiedPersonChanged,
     read_career_event,
 )
+from shared.contracts.ids import EventId
 from shared.contracts.outputs import (
     DeliveryRecorded,
     GapClosed,
@@ -74,7 +77,7 @@ from shared.contracts.outputs import (
     read_prompt_event,
 )
 from shared.streaming.records import Poison, Record
-from shared.streaming.topics import CAREER_EVENTS, DELIVERIES, GAPS, PROMPTS
+from shared.streaming.topics import CAREER_EVENTS, DELIVERIES, GAPS, PORTAL_AUDIT, PROMPTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +87,13 @@ class Projected:
     Attributes:
         type: the event's type, by which records are counted.
         rows: the rows it states; none for an event that only decisions need.
+        counted_by: the id of a career event, which counts once however often it was written; None of other topics,
+            whose events are rows of their own.
     """
 
     type: str
     rows: tuple[Row, ...]
+    counted_by: EventId | None = None
 
 
 def project(record: Record) -> Projected:
@@ -114,7 +120,7 @@ def project(record: Record) -> Projected:
 
 def _career(value: bytes) -> Projected:
     event = read_career_event(value)
-    return Projected(event.type, tuple(_career_rows(event)))
+    return Projected(event.type, tuple(_career_rows(event)), counted_by=event.id)
 
 
 def _career_rows(event: CareerEvent) -> Iterator[Row]:
@@ -277,6 +283,14 @@ def _delivery_row(event: DeliveryRecorded) -> DeliveryRow:
     )
 
 
+def _audited(value: bytes) -> Projected:
+    # Of all that the audit holds only this: who looked at what, and from which browser, is not for measures.
+    noted = read_audited(value)
+    if noted.what != "prompt_viewed" or noted.prompt_id is None:
+        return Projected(noted.type, ())
+    return Projected(noted.type, (PromptViewRow(noted.id, noted.prompt_id, noted.at),))
+
+
 def _refuse_nul(value: bytes) -> None:
     # PostgreSQL's text has no NUL. The escape is looked for in the bytes first: parsing JSON twice is for the suspects.
     if b"\\u0000" not in value:
@@ -306,6 +320,7 @@ _BY_TOPIC: Mapping[str, Callable[[bytes], Projected]] = {
     PROMPTS: _prompt,
     GAPS: _gap,
     DELIVERIES: _delivery,
+    PORTAL_AUDIT: _audited,
 }
 TOPICS = tuple(_BY_TOPIC)
 """The topics that are projected."""

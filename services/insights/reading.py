@@ -581,9 +581,9 @@ def _career_events(counts: Iterable[RowMapping]) -> dict[str, int]:
         if row["topic"] != CAREER_EVENTS or row["type"] == UNREADABLE:
             continue
         if row["type"] in _EVERYBODYS_TYPES:
-            total[row["type"]] = max(total[row["type"]], row["records"])
+            total[row["type"]] = max(total[row["type"]], row["events"])
         else:
-            total[row["type"]] += row["records"]
+            total[row["type"]] += row["events"]
     return dict(sorted(total.items()))
 
 

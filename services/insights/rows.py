@@ -356,6 +356,17 @@ class PromptHistoryRow(Row):
 
 
 @dataclass(frozen=True, slots=True)
+class PromptViewRow(Row):
+    """That the page of a prompt was shown to its sponsor; the same view is the same row."""
+
+    table: ClassVar[Table] = tables.prompt_views
+
+    event_id: EventId
+    prompt_id: PromptId
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class GapRow(Row):
     """How a gap stands: the greatest version says."""
 
@@ -445,6 +456,7 @@ KINDS: tuple[type[Row], ...] = (
     PromptBodyRow,
     PromptOpenedRow,
     PromptHistoryRow,
+    PromptViewRow,
     GapRow,
     GapSuggestionsRow,
     GapOpenedRow,

@@ -178,6 +178,16 @@ prompt_history = Table(
     comment="one row for each distinct prompt event, so that counting rows counts events",
 )
 
+prompt_views = Table(
+    "prompt_views",
+    metadata,
+    _id("event_id", key=True),
+    _id("prompt_id", nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Index("prompt_views_by_prompt", "prompt_id", "at"),
+    comment="each time that the sponsor's page of a prompt was shown; by whom is in portal-audit only",
+)
+
 gaps = Table(
     "gaps",
     metadata,
@@ -253,7 +263,18 @@ event_counts = Table(
     Column("partition", Integer, primary_key=True, autoincrement=False),
     Column("type", String, primary_key=True),
     Column("records", BigInteger, nullable=False),
-    comment="records projected below next_offset, by type; 'unreadable' are those that became dead letters",
+    Column("events", BigInteger, nullable=False),
+    comment="records projected below next_offset, by type, and the distinct career events among them; 'unreadable' are "
+    "those that became dead letters",
+)
+
+counted_events = Table(
+    "counted_events",
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("digest", BigInteger, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,  # the key is all there is: one tree to keep instead of two
+    comment="the first 64 bits of BLAKE2b of each career event's id: an event that was written twice counts once",
 )
 
 measured = Table(

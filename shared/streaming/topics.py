@@ -93,6 +93,7 @@ _READ_TOPICS: Final = (
     GAPS,
     DELIVERIES,
     SPONSOR_CHOICES,
+    PORTAL_AUDIT,
     SOURCES_RECEIVED,
 )
 
@@ -101,8 +102,6 @@ ALL_TOPICS: Final[tuple[TopicSpec, ...]] = (
     *(TopicSpec(parked_topic(feed), config=_KEEP_WHATEVER_THE_SIZE) for feed in FEEDS),
     *(TopicSpec(dead_topic(name), partitions=1, config=_KEEP_WHATEVER_THE_SIZE) for name in _READ_TOPICS),
     TopicSpec(IDENTITIES, config=_COMPACTED),
-    # Written by the portal and read by nobody here: for whoever has to know who saw what.
-    TopicSpec(PORTAL_AUDIT, config=_KEEP_FOREVER),
     TopicSpec(SOURCES_ROWS, config=_COMPACTED),
 )
 

@@ -193,7 +193,7 @@ class TestReadModelOnPostgres(ReadModelSuite):
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(project_all, range(4)))
         tables = dump(engine)
-        assert tables["event_counts"] == [(CAREER_EVENTS, 0, "employee.joined", 200)]
+        assert tables["event_counts"] == [(CAREER_EVENTS, 0, "employee.joined", 200, 200)]
         assert tables["progress"] == [(CAREER_EVENTS, 0, 200)]
 
     def test_two_processes_with_different_partitions_do_not_wait_for_each_other_for_ever(self, engine: Engine) -> None:

@@ -52,6 +52,7 @@ from tests.unit.test_insights import (
     empty_schema,
     joined,
     missing,
+    noted,
     prompted,
     recorded,
     said,
@@ -129,7 +130,8 @@ of_a_delivery = st.builds(
     st.sampled_from(["delivered", "failed", "skipped", "delayed", "suppressed"]),
     days,
 )
-events = st.lists(st.one_of(of_an_employee, of_everybody, of_a_prompt, of_a_gap, of_a_delivery), max_size=25)
+of_a_view = st.builds(lambda what, on: noted(what, on), st.sampled_from(["prompt_viewed", "link_opened"]), days)
+events = st.lists(st.one_of(of_an_employee, of_everybody, of_a_prompt, of_a_gap, of_a_delivery, of_a_view), max_size=25)
 
 
 def a_log(happened: Sequence[Any]) -> list[Record]:
@@ -206,8 +208,15 @@ def test_any_order_and_any_repetition_of_the_facts_give_the_same_rows(
     with an_empty_database() as engine:
         deliver_somehow(engine, a_log(shuffled), chance)
         as_shuffled = dump(engine, without=of_the_log)
+        counted = events_counted(dump(engine))
     as_happened = built_in_one_run(a_log(happened))
+    assert counted == events_counted(as_happened)
     assert as_shuffled == {name: rows for name, rows in as_happened.items() if name not in of_the_log}
+
+
+def events_counted(tables: dict[str, list[tuple[Any, ...]]]) -> dict[tuple[str, int, str], int]:
+    """How many distinct career events there are of each type, in each partition."""
+    return {(topic, partition, kind): events for topic, partition, kind, _, events in tables["event_counts"] if events}
 
 
 @settings(max_examples=40, deadline=None)

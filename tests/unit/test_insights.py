@@ -32,10 +32,20 @@ from services.insights.paging import BadCursor, read_cursor, write_cursor
 from services.insights.patience import GivenUp
 from services.insights.projection import TOPICS, project
 from services.insights.reading import NotKnown, Reader
-from services.insights.rows import KINDS, AchievementRow, ClockRow, ProfileRow, PromptHistoryRow, PromptRow, newest
+from services.insights.rows import (
+    KINDS,
+    AchievementRow,
+    ClockRow,
+    ProfileRow,
+    PromptHistoryRow,
+    PromptRow,
+    PromptViewRow,
+    newest,
+)
 from services.insights.schema import NewerSchema, create_schema
 from services.insights.settings import InsightsSettings
-from services.insights.tables import MEASURED, metadata, profiles, progress
+from services.insights.tables import MEASURED, counted_events, metadata, profiles, progress, prompt_views
+from shared.contracts.audit import PortalAudited
 from shared.contracts.base import Contract
 from shared.contracts.career import (
     Achievement,
@@ -84,7 +94,7 @@ from shared.contracts.outputs import (
 from shared.database import for_reading, open_database
 from shared.service.health import Health
 from shared.streaming.records import Poison, Record
-from shared.streaming.topics import CAREER_EVENTS, DELIVERIES, GAPS, PROMPTS
+from shared.streaming.topics import CAREER_EVENTS, DELIVERIES, GAPS, PORTAL_AUDIT, PROMPTS
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -218,8 +228,17 @@ def delivered(version: int = 1, *, outcome: str = "delivered", at: float = 12, a
     )
 
 
+def noted(what: str = "prompt_viewed", on: float = 12, *, event: str = "", **more: Any) -> PortalAudited:
+    """What the portal notes; by default that S1 has opened the page of their prompt for E1."""
+    about = {"prompt_id": prompt_id("C1", "E1", "S1"), "employee_id": "E1"}  # type: ignore[arg-type]
+    fields: dict[str, Any] = {"person_id": "S1", "session": "browser", **about} | more
+    return PortalAudited(id=event or stable_id("test", what, str(on)), at=day(on), what=what, **fields)  # type: ignore[arg-type]
+
+
 def topic_of(event: Contract) -> str:
     name = getattr(event, "type", "")
+    if isinstance(event, PortalAudited):
+        return PORTAL_AUDIT
     if isinstance(event, DeliveryRecorded):
         return DELIVERIES
     if isinstance(event, PromptOpened | PromptUpdated | PromptWithdrawn | PromptFulfilled):
@@ -448,6 +467,16 @@ def test_a_delivery_is_kept_by_its_id_and_outcome() -> None:
     assert (row.attempts, row.version, row.channel) == (6, 1, "webhook")
 
 
+def test_a_view_of_a_prompt_is_kept_without_who_viewed_it() -> None:
+    view = noted(on=12)
+    assert rows_of(view) == [PromptViewRow(view.id, view.prompt_id, day(12))]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("what", ["link_opened", "signed_in", "endorsed", "proteges_viewed"])
+def test_nothing_else_that_the_portal_notes_becomes_a_row(what: str) -> None:
+    assert project(recorded(noted(what))).rows == ()
+
+
 def test_every_kind_of_row_is_written() -> None:
     from services.insights import rows
 
@@ -532,9 +561,10 @@ class ReadModelSuite:
             assert compare_metadata(context, metadata) == []
 
     def test_a_database_from_before_there_were_steps_is_brought_up_and_its_log_read_anew(self, engine: Engine) -> None:
-        for table in MEASURED:
+        for table in (*MEASURED, counted_events, prompt_views):
             table.drop(engine)
         with engine.begin() as connection:
+            connection.execute(text("ALTER TABLE event_counts DROP COLUMN events"))
             connection.execute(text("ALTER TABLE achievements DROP COLUMN witnesses"))
             connection.execute(text("ALTER TABLE prompts DROP COLUMN opened_evidence"))
             connection.execute(text("DROP TABLE alembic_version"))
@@ -572,7 +602,17 @@ class ReadModelSuite:
     def test_a_record_delivered_twice_in_a_run_is_counted_once(self, engine: Engine) -> None:
         run = logged(joined("E1"))
         apply(engine, [*run, *run])
-        assert dump(engine)["event_counts"] == [(CAREER_EVENTS, 0, "employee.joined", 1)]
+        assert dump(engine)["event_counts"] == [(CAREER_EVENTS, 0, "employee.joined", 1, 1)]
+
+    def test_an_event_that_was_written_twice_is_two_records_and_one_event(self, engine: Engine, reader: Reader) -> None:
+        # An intake writes again what it wrote before a crash, in its next run or long after.
+        apply(engine, logged(joined("E1"), joined("E1"), joined("E2")))
+        apply(engine, [recorded(joined("E1"), offset=3), recorded(joined("E1"), partition=1)])
+        assert dump(engine)["event_counts"] == [
+            (CAREER_EVENTS, 0, "employee.joined", 4, 2),
+            (CAREER_EVENTS, 1, "employee.joined", 1, 1),
+        ]
+        assert reader.summary().career_events == {"employee.joined": 3}
 
     def test_a_run_is_applied_whole_or_not_at_all(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
         from services.insights import applying
@@ -926,7 +966,7 @@ async def test_a_record_that_cannot_be_read_becomes_a_dead_letter_and_the_rest_g
     assert dict(outputs[0].headers)["dead-service"] == b"insights"
     found = dump(engine)
     assert [row[0] for row in found["profiles"]] == ["E2"]
-    assert (CAREER_EVENTS, 0, "unreadable", 1) in found["event_counts"]
+    assert (CAREER_EVENTS, 0, "unreadable", 1, 0) in found["event_counts"]
 
 
 async def test_a_dead_letter_is_written_again_when_its_run_comes_again(engine: Engine) -> None:

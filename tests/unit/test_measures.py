@@ -37,7 +37,8 @@ from services.insights.measures.measuring import Measuring, tell
 from services.insights.measures.taking import MEASURES, take
 from services.insights.reading import Reader
 from services.insights.tables import measurements
-from shared.contracts.career import ClockTicked, CycleOpened
+from shared.contracts.career import ClockTicked, CycleOpened, EndorsementGiven
+from shared.contracts.ids import prompt_id
 from shared.contracts.outputs import GapOpened, PromptFulfilled, PromptOpened
 from shared.database import for_reading
 from shared.service.health import Health
@@ -52,6 +53,7 @@ from tests.unit.test_insights import (
     left,
     logged,
     missing,
+    noted,
     prompted,
     reader,  # noqa: F401 (a fixture)
     said,
@@ -110,6 +112,8 @@ def prompt(employee: str, status: str = "open", *, hours: float = 1, **more: Any
         "pieces": 3,
         "delivered_at": opened + timedelta(minutes=2),
         "changed_at": opened + timedelta(hours=hours),
+        "viewed_at": None,
+        "endorsed_at": None,
     }
     return PromptFacts(**(fields | more))
 
@@ -329,6 +333,34 @@ def test_a_delivery_before_the_last_opening_is_no_waiting() -> None:
     assert whole(values, "prompt_delivery_seconds", "C1").value is None
 
 
+def test_viewed_lies_between_delivered_and_endorsed() -> None:
+    delivered = NOW - timedelta(days=20) + timedelta(minutes=2)
+    seen = delivered + timedelta(hours=1)
+    found = [
+        prompt("E0", "fulfilled", sponsor_id="S0", viewed_at=seen, endorsed_at=seen + timedelta(minutes=3)),
+        prompt("E1", "fulfilled", sponsor_id="S1", endorsed_at=seen),
+        prompt("E2", sponsor_id="S2", viewed_at=seen + timedelta(hours=2)),
+        prompt("E3", sponsor_id="S2", viewed_at=delivered - timedelta(days=1)),
+        prompt("E4", "withdrawn", sponsor_id="S2"),
+        # Endorsed in another tool, and looked at afterwards: viewed, and no time that an answer took.
+        prompt("E5", "fulfilled", sponsor_id="S2", viewed_at=seen, endorsed_at=seen - timedelta(minutes=1)),
+    ]
+    values = conversion.conversion(Facts(NOW, people(20), cycles=[cycle()], prompts=found), 3)
+    viewed = whole(values, "prompts_viewed", "C1")
+    assert (viewed.part, viewed.whole) == (4, 6)
+    looked, answered = (whole(values, f"prompt_{what}_seconds", "C1") for what in ("view", "answer"))
+    assert (looked.value, looked.whole) == (3600, 3)
+    assert (answered.value, answered.whole) == (180, 1)
+
+
+def test_what_fewer_than_k_sponsors_viewed_is_hidden_however_many_prompts_they_have() -> None:
+    found = [prompt(f"E{n}", sponsor_id=f"S{n % 9}", viewed_at=NOW) for n in range(40)]
+    values = conversion.conversion(Facts(NOW, people(40), cycles=[cycle()], prompts=found), 10)
+    hidden = {value.measure for value in values if value.hidden and not value.dimension}
+    assert hidden == {"prompts_viewed", "prompt_view_seconds", "prompt_answer_seconds"}
+    assert all(value.part is value.value is None for value in values if value.measure in hidden)
+
+
 def test_the_first_endorsement_is_timed_from_the_opening() -> None:
     opens = NOW - timedelta(days=30)
     spoken = [EndorsementFacts(f"E{n}", "C1", opens + timedelta(days=n)) for n in (2, 5)]
@@ -462,6 +494,20 @@ def test_what_is_measured_is_kept_and_not_taken_again_until_the_log_goes_on(engi
     assert measure(engine, 11) is not None
 
 
+def test_times_are_taken_from_the_first_view_to_the_endorsement_that_fulfilled_the_prompt(engine: Engine) -> None:  # noqa: F811
+    given = {"sponsor_id": "S1", "cycle_id": "C1", "employee_id": "E1"}
+    views = [noted(on=on) for on in (13, 12.5, 14)]
+    spoken = [said(EndorsementGiven, on, endorsement_id=f"N{on}", given_at=day(on), **given) for on in (13.5, 15)]
+    fulfilled = prompted(PromptFulfilled, 2, endorsement_id="N13.5")
+    apply(engine, logged(*season()[:-3], prompted(PromptOpened, 1), delivered(at=12), *views, *spoken, fulfilled))
+    taken = measure(engine, 1)
+    assert taken is not None
+    viewed = whole(taken.values, "prompts_viewed", "C1")
+    assert (viewed.part, viewed.whole) == (1, 1)
+    assert whole(taken.values, "prompt_view_seconds", "C1").value == 0.5 * 86400
+    assert whole(taken.values, "prompt_answer_seconds", "C1").value == 86400
+
+
 def test_before_the_first_clock_event_there_is_nothing_to_measure(engine: Engine, reader: Reader) -> None:  # noqa: F811
     apply(engine, logged(joined("E1")))
     measure(engine, 10)
@@ -566,6 +612,21 @@ async def test_the_dashboard_shows_each_chart_with_its_numbers_in_a_table(engine
     assert "This is not cause" in page
     assert '<td class="n">40% of 30</td>' in page
     assert "16 (33%)" in page
+
+
+async def test_the_funnel_of_a_cycle_shows_what_was_viewed(engine: Engine, reader: Reader) -> None:  # noqa: F811
+    events = a_large_season()
+    for n in range(10):
+        prompt_of = prompt_id("C1", f"ops4-{n}", f"S{n + 10}")  # type: ignore[arg-type]
+        events.append(prompted(PromptOpened, 1, employee=f"ops4-{n}", sponsor=f"S{n + 10}"))
+        if n < 6:
+            events += [noted(on=on, event=f"view {n} of day {on}", prompt_id=prompt_of) for on in (11, 12)]
+    apply(engine, logged(*events))
+    measure(engine, 11)
+    page = (await dashboard(reader)).text
+    assert '<th scope="row"><bdi>Viewed</bdi></th><td class="n">6</td><td class="n">10%</td>' in page
+    measure(engine, 12)
+    assert "<bdi>Viewed</bdi>" not in (await dashboard(reader)).text, "eleven sponsors are fewer than twelve"
 
 
 async def test_the_dashboard_runs_no_script_and_fetches_nothing(engine: Engine, reader: Reader) -> None:  # noqa: F811

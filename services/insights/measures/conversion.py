@@ -1,4 +1,4 @@
-"""From prompt to endorsement: what was delivered, what was endorsed, how long it took, with how much evidence."""
+"""From prompt to endorsement: what was delivered, viewed, endorsed, how long it took, with how much evidence."""
 
 from __future__ import annotations
 
@@ -23,6 +23,19 @@ PROMPTS_DELIVERED: Final = Measure(
         "that.",
     ),
 )
+PROMPTS_VIEWED: Final = Measure(
+    name="prompts_viewed",
+    title="Prompts viewed",
+    unit="share",
+    definition="Prompts whose page the sponsor has opened on the portal at least once, of all prompts that were ever "
+    "opened in the cycle. Hidden where the cycle's prompts went to fewer than k sponsors.",
+    pitfalls=(
+        "A message may show all that the page shows: whoever answers from the company's own tools has read it, and has "
+        "not viewed it.",
+        "Viewed is not read; and a link that was passed on counts as the sponsor's.",
+        "It is no step that all pass: more may be endorsed than viewed.",
+    ),
+)
 PROMPTS_ENDORSED: Final = Measure(
     name="prompts_endorsed",
     title="Prompts endorsed",
@@ -45,6 +58,31 @@ DELIVERY_TIME: Final = Measure(
         "Opened is by the log's clock, delivered by the prompter's wall clock: where the log's clock is not the "
         "wall's (the demo, a replay) it tells nothing.",
         "What was never delivered is not in it.",
+    ),
+)
+VIEW_TIME: Final = Measure(
+    name="prompt_view_seconds",
+    title="From delivered to viewed, half of them",
+    unit="seconds",
+    definition="Time from a prompt's first delivery to the first time that the sponsor opened its page, by the wall "
+    "clock of both: the median over those viewed after it. Hidden as prompts viewed.",
+    pitfalls=(
+        "Whoever has not looked yet is not in it: early in a cycle it shows the quick ones only.",
+        "Nights and weekends count: a message that comes on Friday evening may well wait until Monday.",
+        "Pages that were opened before any delivery, from the list of protégés, are left out.",
+    ),
+)
+ANSWER_TIME: Final = Measure(
+    name="prompt_answer_seconds",
+    title="From viewed to endorsed, half of them",
+    unit="seconds",
+    definition="Time from the first time that a prompt's page was opened to the endorsement that fulfilled it, as its "
+    "source dates it: the median over those viewed before they were endorsed. Hidden as prompts viewed.",
+    pitfalls=(
+        "It is how long the answer took, not how long somebody thought about it.",
+        "A source that dates endorsements by the day only makes those of the same day fall out, and others wrong by "
+        "hours.",
+        "Who declined, or has not answered, is not in it.",
     ),
 )
 ENDORSEMENT_TIME: Final = Measure(
@@ -119,12 +157,27 @@ def _of_cycle(facts: Facts, cycle: CycleFacts, opened: Sequence[PromptFacts], k:
     thought = _waited((prompt.opened_at, prompt.changed_at) for prompt in endorsed)
     of, id_ = len(opened), cycle.cycle_id
     return [
+        *_viewed(id_, opened, k),
         Value(PROMPTS_DELIVERED.name, id_, part=len(delivered), whole=of, value=share(len(delivered), of)),
         Value(DELIVERY_TIME.name, id_, whole=len(waited), value=median(waited) if waited else None),
         Value(ENDORSEMENT_TIME.name, id_, whole=len(thought), value=median(thought) if thought else None),
         Value(EVIDENCE.name, id_, part=sum(pieces), whole=len(pieces), value=fmean(pieces) if pieces else None),
         Value(WITHOUT_EVIDENCE.name, id_, part=bare, whole=len(pieces), value=share(bare, len(pieces))),
         *_endorsed_by_group(facts, cycle, opened, k),
+    ]
+
+
+def _viewed(cycle_id: str, opened: Sequence[PromptFacts], k: int) -> list[Value]:
+    # It tells what sponsors did, each of whom may have many prompts: so it is they who have to be k.
+    if 0 < len({prompt.sponsor_id for prompt in opened}) < k:
+        return [Value(one.name, cycle_id, hidden=True) for one in (PROMPTS_VIEWED, VIEW_TIME, ANSWER_TIME)]
+    n = sum(prompt.viewed_at is not None for prompt in opened)
+    looked = _waited((prompt.delivered_at, prompt.viewed_at) for prompt in opened)
+    answered = _waited((prompt.viewed_at, prompt.endorsed_at) for prompt in opened if prompt.status == "fulfilled")
+    return [
+        Value(PROMPTS_VIEWED.name, cycle_id, part=n, whole=len(opened), value=share(n, len(opened))),
+        Value(VIEW_TIME.name, cycle_id, whole=len(looked), value=median(looked) if looked else None),
+        Value(ANSWER_TIME.name, cycle_id, whole=len(answered), value=median(answered) if answered else None),
     ]
 
 

@@ -101,7 +101,13 @@ class CycleFacts:
 
 @dataclass(frozen=True, slots=True)
 class PromptFacts:
-    """A prompt; times are the log's, but `delivered_at`, which is the prompter's wall clock."""
+    """A prompt; times are the log's, but for three.
+
+    Attributes:
+        delivered_at: first, by the prompter's wall clock.
+        viewed_at: when its page was shown first, by the portal's wall clock.
+        endorsed_at: when the endorsement that fulfilled it was given, as its source dates it.
+    """
 
     cycle_id: str
     employee_id: str
@@ -111,6 +117,8 @@ class PromptFacts:
     pieces: int | None
     delivered_at: datetime | None
     changed_at: datetime
+    viewed_at: datetime | None
+    endorsed_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from services.insights.tables import (
     endorsements,
     gaps,
     profiles,
+    prompt_views,
     prompts,
     relationships,
 )
@@ -134,6 +135,11 @@ def _prompts(connection: Connection) -> list[PromptFacts]:
         .group_by(deliveries.c.prompt_id)
         .subquery()
     )
+    viewed = (
+        select(prompt_views.c.prompt_id, func.min(prompt_views.c.at).label("at"))
+        .group_by(prompt_views.c.prompt_id)
+        .subquery()
+    )
     row = prompts.c
     found: Iterable[Any] = connection.execute(
         select(
@@ -145,8 +151,14 @@ def _prompts(connection: Connection) -> list[PromptFacts]:
             row.opened_evidence,
             reached.c.at,
             row.changed_at,
+            viewed.c.at,
+            endorsements.c.given_at,
         )
-        .select_from(prompts.outerjoin(reached, reached.c.prompt_id == row.prompt_id))
+        .select_from(
+            prompts.outerjoin(reached, reached.c.prompt_id == row.prompt_id)
+            .outerjoin(viewed, viewed.c.prompt_id == row.prompt_id)
+            .outerjoin(endorsements, endorsements.c.endorsement_id == row.endorsement_id)
+        )
         .order_by(row.prompt_id)
     )
     return [PromptFacts(*prompt) for prompt in found]
