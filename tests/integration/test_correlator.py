@@ -24,6 +24,7 @@ from deploy.stack import service
 from services.correlator.state import encode_employee
 from shared.contracts.base import utc
 from shared.contracts.career import CareerEvent, write_contract
+from shared.contracts.said import write as write_said
 from shared.streaming.topics import CAREER_EVENTS, GAPS, PARTITIONS, PROMPTS, create_topics, dead_topic
 from tests.career import (
     CLOSES,
@@ -169,7 +170,7 @@ def folded(sent: Sent) -> list[Log]:
 
 def expected(sent: Sent) -> dict[str, bytes]:
     """Return what has to be said, by id."""
-    return {output.id: write_contract(output) for log in folded(sent) for output in log.outputs}
+    return {output.id: write_said(output) for log in folded(sent) for output in log.outputs}
 
 
 def read(broker: Broker, *topics: str) -> list[Any]:

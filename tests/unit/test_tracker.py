@@ -12,7 +12,7 @@ from deploy.tracker import explain as command
 from deploy.tracker.__main__ import main
 from services.correlator.asking import Thing
 from services.correlator.explanation import Explanation, NotKnown, Place, explain
-from shared.contracts.career import write_contract
+from shared.contracts.said import write
 from shared.streaming.reading import NotRead
 from tests.career import a_cycle, a_tick, an_achievement, an_employee_joined
 from tests.property.test_explain_properties import followed
@@ -35,8 +35,7 @@ class Asking:
             raise self.trouble
         seen = followed("E1", self.events)
         written = {
-            said.output.id: [(Place(topic="prompts", partition=2, offset=7), write_contract(said.output))]
-            for said in seen.said
+            said.output.id: [(Place(topic="prompts", partition=2, offset=7), write(said.output))] for said in seen.said
         }
         if self.tampered:
             written = {key: [(place, value + b" ")] for key, [(place, value)] in written.items()}
