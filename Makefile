@@ -84,41 +84,30 @@ $(INSTALLED): requirements.lock
 		|| $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@touch $@
 
-# Kafka runs on Java and is fetched by Maven; neither is needed when KAFKA_BOOTSTRAP_SERVERS names a broker.
-java:
-	@if [ -z "$${KAFKA_BOOTSTRAP_SERVERS:-}" ] && ! { command -v java && command -v mvn; } >/dev/null; then \
+comma := ,
+
+# $(call need,test that it is there,what it is,Debian's packages,who needs it and how else to install it)
+define need
+	@if ! { $(1); } >/dev/null; then \
 		if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
-			echo "installing Java 17 and Maven"; \
+			echo "installing $(2)"; \
 			apt-get update -qq; \
-			DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends openjdk-17-jre-headless maven >/dev/null; \
+			DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(3) >/dev/null; \
 		else \
-			echo "make: Kafka needs Java 17 or newer and Maven: install them (Debian, Ubuntu: sudo apt-get install openjdk-17-jre-headless maven; macOS: brew install openjdk@17 maven)" >&2; \
+			echo "make: $(4)" >&2; \
 			exit 1; \
 		fi; \
 	fi
+endef
+
+# Kafka runs on Java and is fetched by Maven; neither is needed when KAFKA_BOOTSTRAP_SERVERS names a broker.
+java:
+	$(call need,[ -n "$${KAFKA_BOOTSTRAP_SERVERS:-}" ] || { command -v java && command -v mvn; },Java 17 and Maven,openjdk-17-jre-headless maven,Kafka needs Java 17 or newer and Maven: install them (Debian$(comma) Ubuntu: sudo apt-get install openjdk-17-jre-headless maven; macOS: brew install openjdk@17 maven))
 
 # The portal's tests look at its pages in a real browser.
 chromium:
-	@if ! { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null; then \
-		if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
-			echo "installing Chromium"; \
-			apt-get update -qq; \
-			DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; \
-		else \
-			echo "make: the portal's tests need Chromium: install it (Debian, Ubuntu: sudo apt-get install chromium)" >&2; \
-			exit 1; \
-		fi; \
-	fi
+	$(call need,command -v chromium || command -v chromium-browser || command -v google-chrome,Chromium,chromium,the portal's tests need Chromium: install it (Debian$(comma) Ubuntu: sudo apt-get install chromium))
 
 # The alert rules are tried by Prometheus' own promtool.
 promtool:
-	@if ! command -v promtool >/dev/null; then \
-		if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
-			echo "installing promtool"; \
-			apt-get update -qq; \
-			DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends prometheus >/dev/null; \
-		else \
-			echo "make: the tests of the alerts need promtool: install it (Debian, Ubuntu: sudo apt-get install prometheus; macOS: brew install prometheus)" >&2; \
-			exit 1; \
-		fi; \
-	fi
+	$(call need,command -v promtool,promtool,prometheus,the tests of the alerts need promtool: install it (Debian$(comma) Ubuntu: sudo apt-get install prometheus; macOS: brew install prometheus))

@@ -120,7 +120,7 @@ def prepare(
                 for partition in range(PARTITIONS) if key is None else (None,):
                     producer.send(topic, key=key, value=write_contract(event), partition=partition)
             producer.flush()
-        starts = _ends(bootstrap_servers, topic)
+        starts = ends_of(bootstrap_servers, topic)
         for number, (employee, reach, value) in enumerate(achievements(events, employees), start=1):
             producer.send(topic, key=employee.encode(), value=value)
             concerned.add(employee)
@@ -128,7 +128,7 @@ def prepare(
             if number % 10_000 == 0:
                 progress(number)
         producer.flush()
-    ends = _ends(bootstrap_servers, topic)
+    ends = ends_of(bootstrap_servers, topic)
     if sum(ends) - sum(starts) != events:
         raise RuntimeError(f"{topic} holds {sum(ends) - sum(starts)} achievements and not {events}: make it anew")
     dataset = Dataset(topic, events, employees, starts, ends, len(concerned), impact)
@@ -251,7 +251,8 @@ def career(number: int) -> Iterator[CareerEvent]:
     )
 
 
-def _ends(bootstrap_servers: str, topic: str) -> tuple[int, ...]:
+def ends_of(bootstrap_servers: str, topic: str) -> tuple[int, ...]:
+    """Return the offset after the last record, of each partition."""
     with closing(KafkaAdminClient(bootstrap_servers=bootstrap_servers)) as admin:
         wanted: Mapping[TopicPartition, OffsetSpec] = {
             TopicPartition(topic, number): OffsetSpec.LATEST for number in range(PARTITIONS)

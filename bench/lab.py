@@ -238,7 +238,7 @@ class _Run:
             seen = self._follow(process, self.group, progress)
             peak = peak_rss_bytes(process.pid)
         finally:
-            self._stop(process)
+            stop(process)
         per_second, per_cpu_second = rates(seen, self.dataset.starts)
         if per_cpu_second is None:
             raise PeerFailed("three quarters of the work lay before its first commit: use more events")
@@ -288,7 +288,7 @@ class _Run:
         seen: list[Commit] = []
         moved = time.monotonic()
         while not seen or seen[-1].offsets != self.dataset.ends:
-            at, now = self._committed(group), time.monotonic()
+            at, now = committed(self.admin, group, self._partitions), time.monotonic()
             if process.poll() is not None:
                 raise PeerFailed(f"ended with code {process.returncode}; the end of its log:\n{log_tail(self._log)}")
             if at is not None and (not seen or at != seen[-1].offsets):
@@ -303,27 +303,9 @@ class _Run:
             time.sleep(_POLL_SECONDS)
         return seen
 
-    def _committed(self, group: str) -> tuple[int, ...] | None:
-        """Return the committed offset of each partition, 0 where there is none; None when there is none at all."""
-        try:
-            found = self.admin.list_group_offsets([group]).get(group, {})
-        except KafkaError:  # the group is not there yet, or its coordinator is not
-            return None
-        at = tuple(max(0, found[tp].offset) if tp in found else 0 for tp in self._partitions)
-        return at if any(at) else None
-
     @property
     def _partitions(self) -> list[AdminPartition]:
         return [AdminPartition(self.dataset.topic, number) for number in range(len(self.dataset.ends))]
-
-    def _stop(self, process: subprocess.Popen[bytes]) -> None:
-        if process.poll() is None:
-            process.terminate()
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
     def _check_changelog(self, read: Callable[[bytes, bytes], Kept | None]) -> float:
         kept: list[Kept] = []
@@ -350,7 +332,7 @@ class _Run:
         try:
             seen = self._follow(process, group)
         finally:
-            self._stop(process)
+            stop(process)
         self._wait_until_left(group)
         return seen[-1].seconds - spawned
 
@@ -360,6 +342,27 @@ class _Run:
 
         if not wait_until(left, within=_STALL_SECONDS, every=0.2):
             raise PeerFailed(f"did not leave its group within {_STALL_SECONDS:.0f} s after its end")
+
+
+def committed(admin: KafkaAdminClient, group: str, partitions: Sequence[AdminPartition]) -> tuple[int, ...] | None:
+    """Return the committed offset of each partition, 0 where there is none; None when there is none at all."""
+    try:
+        found = admin.list_group_offsets([group]).get(group, {})
+    except KafkaError:  # the group is not there yet, or its coordinator is not
+        return None
+    at = tuple(max(0, found[tp].offset) if tp in found else 0 for tp in partitions)
+    return at if any(at) else None
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Ask the process to end; kill it when it does not."""
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def check(kept: Sequence[Kept], dataset: Dataset, *, whole_rules: bool) -> None:

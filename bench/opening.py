@@ -27,14 +27,14 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as ReadPartition
 from kafka import KafkaProducer, TopicPartition
-from kafka.admin import KafkaAdminClient, OffsetSpec
+from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 from rich.console import Console
 
-from bench.dataset import as_many_each, career, employee_id, opening, sponsor_id, tick
+from bench.dataset import as_many_each, career, employee_id, ends_of, opening, sponsor_id, tick
 from bench.figures import Figure, tell
 from bench.installing import LOCAL, PROJECT, commit, own_versions
-from bench.lab import Cores, PeerFailed, broker, conduct, cpu_seconds, forget_peak, peak_rss_bytes
+from bench.lab import Cores, PeerFailed, broker, committed, conduct, cpu_seconds, forget_peak, peak_rss_bytes, stop
 from bench.options import add_common, numbers
 from deploy.spawn import log_tail, spawn, wait_until
 from shared.contracts.base import utc
@@ -140,10 +140,7 @@ def _write(servers: str, employees: int) -> Careers:
         for employee, value in as_many_each(employees, PIECES):
             producer.send(topic, key=employee.encode(), value=value)
         producer.flush()
-    with closing(KafkaAdminClient(bootstrap_servers=servers)) as admin:
-        partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
-        found = admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.LATEST))
-    return Careers(topic, employees, tuple(found[tp].offset for tp in partitions))
+    return Careers(topic, employees, ends_of(servers, topic))
 
 
 # -- the service ----------------------------------------------------------------------------------
@@ -163,7 +160,7 @@ class _Correlator:
 
     def take_in(self, within: float = _PATIENCE_SECONDS) -> None:
         """Return when it has taken in all that is written so far."""
-        wanted = [end + self.written for end in self.careers.ends]
+        wanted = tuple(end + self.written for end in self.careers.ends)
         partitions = [TopicPartition(self.careers.topic, number) for number in range(PARTITIONS)]
         with closing(KafkaAdminClient(bootstrap_servers=self.servers)) as admin:
 
@@ -171,11 +168,7 @@ class _Correlator:
                 if self.process.poll() is not None:
                     code, log = self.process.returncode, log_tail(self.folder / "log")
                     raise PeerFailed(f"ended with code {code}; the end of its log:\n{log}")
-                try:
-                    found = admin.list_group_offsets([self.group]).get(self.group, {})
-                except KafkaError:
-                    return False
-                return [found[tp].offset if tp in found else 0 for tp in partitions] == wanted
+                return committed(admin, self.group, partitions) == wanted
 
             if not wait_until(there, within=within, every=0.2):
                 raise PeerFailed(f"did not take in {self.careers.topic} within {within:.0f} s")
@@ -223,8 +216,7 @@ def _correlator(servers: str, careers: Careers, cores: Cores, console: Console) 
             correlator.take_in()
         yield correlator
     finally:
-        process.terminate()
-        process.wait()
+        stop(process)
         shutil.rmtree(folder / "state", ignore_errors=True)
         with closing(KafkaAdminClient(bootstrap_servers=servers)) as admin:
             ours = [name for name in admin.list_topics() if group in name or name == PROMPTS]

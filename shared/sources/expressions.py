@@ -134,8 +134,9 @@ class SourceFunctions(Functions):
         """
         if said is None or said == "":
             return None
-        self.time_of(said)  # refuses what is no time in UTC
-        return _in_own_zone(said, self._zone).isoformat()
+        found = _in_own_zone(said, self._zone)
+        _in_utc(found)  # refuses what is no time there
+        return found.isoformat()
 
     @signature({"types": ["string", "number", "null"]})
     def _func_date(self, said: str | float | None) -> str | None:
@@ -178,8 +179,12 @@ def read_time(said: str | float, zone: ZoneInfo | None = None) -> datetime:
     Raises:
         Unmappable: it is no time.
     """
+    return _in_utc(_in_own_zone(said, zone or ZoneInfo("UTC")))
+
+
+def _in_utc(found: datetime) -> datetime:
     try:
-        return _in_own_zone(said, zone or ZoneInfo("UTC")).astimezone(UTC)
+        return found.astimezone(UTC)
     except OverflowError as exc:
         raise Unmappable("a time lies outside the years 1 to 9999") from exc
 

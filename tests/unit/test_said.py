@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
+import uuid
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,6 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import TypeAdapter
 
 from shared.contracts import outputs, said
 from shared.contracts.base import Contract
@@ -39,8 +39,8 @@ words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=3
 
 
 def test_every_form_is_compared() -> None:
-    structs = {name for name, form in vars(said).items() if isinstance(form, type) and name[0] != "_"}
-    assert {name for name in structs if issubclass(getattr(said, name), msgspec.Struct)} == set(FORMS)
+    structs = {name for name, form in vars(said).items() if isinstance(form, type) and issubclass(form, msgspec.Struct)}
+    assert {name for name in structs if not name.startswith("_")} == set(FORMS)
 
 
 @pytest.mark.parametrize("name", FORMS)
@@ -59,11 +59,8 @@ def test_a_form_is_written_as_its_model_is(name: str, data: st.DataObject) -> No
 
 @given(st.lists(st.text(), min_size=1, max_size=4))
 def test_an_id_is_the_uuid_of_version_5(parts: list[str]) -> None:
-    import uuid
-
     namespace = uuid.uuid5(uuid.NAMESPACE_URL, "urn:sponsorship-tracker")
-    if all(TypeAdapter(str).validate_python(part).isprintable() for part in parts):
-        assert stable_id(*parts) == str(uuid.uuid5(namespace, "\x1f".join(parts)))
+    assert stable_id(*parts) == str(uuid.uuid5(namespace, "\x1f".join(parts)))
 
 
 def a_value(of: Any) -> st.SearchStrategy[Any]:

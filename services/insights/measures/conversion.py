@@ -153,14 +153,12 @@ def _of_cycle(facts: Facts, cycle: CycleFacts, opened: Sequence[PromptFacts], k:
     endorsed = [prompt for prompt in opened if prompt.status == "fulfilled"]
     pieces = [prompt.pieces for prompt in opened if prompt.pieces is not None]
     bare = sum(n == 0 for n in pieces)
-    waited = _waited((prompt.opened_at, prompt.delivered_at) for prompt in delivered)
-    thought = _waited((prompt.opened_at, prompt.changed_at) for prompt in endorsed)
     of, id_ = len(opened), cycle.cycle_id
     return [
         *_viewed(id_, opened, k),
         Value(PROMPTS_DELIVERED.name, id_, part=len(delivered), whole=of, value=share(len(delivered), of)),
-        Value(DELIVERY_TIME.name, id_, whole=len(waited), value=median(waited) if waited else None),
-        Value(ENDORSEMENT_TIME.name, id_, whole=len(thought), value=median(thought) if thought else None),
+        _half_of_them(DELIVERY_TIME, id_, ((prompt.opened_at, prompt.delivered_at) for prompt in delivered)),
+        _half_of_them(ENDORSEMENT_TIME, id_, ((prompt.opened_at, prompt.changed_at) for prompt in endorsed)),
         Value(EVIDENCE.name, id_, part=sum(pieces), whole=len(pieces), value=fmean(pieces) if pieces else None),
         Value(WITHOUT_EVIDENCE.name, id_, part=bare, whole=len(pieces), value=share(bare, len(pieces))),
         *_endorsed_by_group(facts, cycle, opened, k),
@@ -172,12 +170,11 @@ def _viewed(cycle_id: str, opened: Sequence[PromptFacts], k: int) -> list[Value]
     if 0 < len({prompt.sponsor_id for prompt in opened}) < k:
         return [Value(one.name, cycle_id, hidden=True) for one in (PROMPTS_VIEWED, VIEW_TIME, ANSWER_TIME)]
     n = sum(prompt.viewed_at is not None for prompt in opened)
-    looked = _waited((prompt.delivered_at, prompt.viewed_at) for prompt in opened)
-    answered = _waited((prompt.viewed_at, prompt.endorsed_at) for prompt in opened if prompt.status == "fulfilled")
+    answered = ((prompt.viewed_at, prompt.endorsed_at) for prompt in opened if prompt.status == "fulfilled")
     return [
         Value(PROMPTS_VIEWED.name, cycle_id, part=n, whole=len(opened), value=share(n, len(opened))),
-        Value(VIEW_TIME.name, cycle_id, whole=len(looked), value=median(looked) if looked else None),
-        Value(ANSWER_TIME.name, cycle_id, whole=len(answered), value=median(answered) if answered else None),
+        _half_of_them(VIEW_TIME, cycle_id, ((prompt.delivered_at, prompt.viewed_at) for prompt in opened)),
+        _half_of_them(ANSWER_TIME, cycle_id, answered),
     ]
 
 
@@ -216,7 +213,9 @@ def _endorsements(facts: Facts) -> list[Value]:
     return values
 
 
-def _waited(spans: Iterable[tuple[datetime | None, datetime | None]]) -> list[float]:
-    return [
+def _half_of_them(of: Measure, cycle_id: str, spans: Iterable[tuple[datetime | None, datetime | None]]) -> Value:
+    """Return the median of the spans that have both ends, in this order."""
+    waited = [
         (end - begin).total_seconds() for begin, end in spans if begin is not None and end is not None and end >= begin
     ]
+    return Value(of.name, cycle_id, whole=len(waited), value=median(waited) if waited else None)
