@@ -33,7 +33,7 @@ from rich.console import Console
 from bench.figures import Figure, tell
 from bench.installing import LOCAL, PROJECT, commit, own_versions
 from bench.issues import HRIS, SECRET, SOURCE, company, numbers_in
-from bench.lab import BROKER_JVM_OPTIONS, Cores, PeerFailed, conduct, stop
+from bench.lab import BROKER_JVM_OPTIONS, Cores, PeerFailed, conduct, cpu_seconds, stop
 from bench.offering import Offer, Offered
 from bench.options import add_common, at_least_one, numbers
 from bench.receiving import receive
@@ -80,14 +80,14 @@ class Pipeline:
 
     Attributes:
         topics: what a webhook passes; the last is where prompts are.
-        port: of the gateway; 0 where there is none, and bodies go to the first topic.
-        failed: says what has ended that should not have; nothing if all live.
+    X: says what has ended that should not have; nothing if all live.
     """
 
     servers: str
     topics: Sequence[str]
     port: int
     delivers: bool
+    processes: Mapping[str, int]
     failed: Callable[[], str]
 
 
@@ -136,6 +136,7 @@ async def _measure_peer(name: str, asked: argparse.Namespace, pair: int, console
                 title = f"{name}, {rate:,} events/s, {pair}/{asked.pairs}"
                 what = Offer(first, rate * asked.seconds, rate, 0, asked.people)
                 first += what.count
+                before = {of: cpu_seconds(pid) for of, pid in pipeline.processes.items()}
                 try:
                     with console.status(title):
                         what, offered = await _through(pipeline, what, seen)
@@ -146,8 +147,10 @@ async def _measure_peer(name: str, asked: argparse.Namespace, pair: int, console
                 for goal, times in (("topic", seen.on_topic), ("receiver", seen.delivered)):
                     if goal == "topic" or pipeline.delivers:
                         _tell(name, goal, what, latencies(what, times), pair, asked.seconds, console)
+                used = {of: cpu_seconds(pid) - before[of] for of, pid in pipeline.processes.items()}
                 late = f"sent {offered.latest_seconds * 1000:,.0f} ms late at worst, {offered.refused:,} refused"
-                console.print(f"{title}: {late}; {await _stages(pipeline, what)}")
+                cost = ", ".join(f"{of} {seconds / what.count * 1000:.2f}" for of, seconds in used.items())
+                console.print(f"{title}: {late}; {await _stages(pipeline, what)}; CPU ms each: {cost}")
     return without
 
 
@@ -323,7 +326,8 @@ def _tracker(*, delivers: bool) -> Start:
             await _hire(services.url("gateway"), people)
             port = httpx.URL(services.url("gateway")).port
             assert port is not None
-            yield Pipeline(broker.bootstrap_servers, TOPICS, port, delivers, failed)
+            pids = {name: services.pid(name) for name in names}
+            yield Pipeline(broker.bootstrap_servers, TOPICS, port, delivers, pids, failed)
         finally:
             await asyncio.to_thread(services.stop)
             receiver.close()
@@ -369,7 +373,8 @@ async def _bare_kafka(broker: Broker, folder: Path, people: int, seen: Seen) -> 
         def failed() -> str:
             return ", ".join(f"a hop ended with code {hop.returncode}" for hop in hops if hop.poll() is not None)
 
-        yield Pipeline(broker.bootstrap_servers, _HOPS, 0, delivers=False, failed=failed)
+        pids = {topic: hop.pid for topic, hop in zip(_HOPS, hops, strict=False)}
+        yield Pipeline(broker.bootstrap_servers, _HOPS, 0, delivers=False, processes=pids, failed=failed)
 
 
 def _versions(name: str) -> Mapping[str, str]:
