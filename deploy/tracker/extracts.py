@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaProducer
 
 from shared.sources.declaration import Declaration
 from shared.sources.delivery import Delivery, to_record
+from shared.sources.known_rows import known_row, read_known_rows
 from shared.sources.mapping import key_of
-from shared.sources.rows import DIGEST_BYTES, BadRow, Row, news, read_rows
+from shared.sources.rows import BadRow, Row, news, read_rows
 from shared.streaming.records import Output
-from shared.streaming.topics import SOURCES_ROWS
 
 BATCH: Final = 500
 """Rows that are acknowledged together, and then remembered; after a kill so many are sent again, with the same ids."""
@@ -56,7 +56,7 @@ def load(
     if declaration.bulk is None:
         raise ExtractError(f"{declaration.name} has no bulk in its file, so it has no extracts")
     servers = bootstrap_servers.split(",")
-    known, newest = _known(declaration.name, servers)
+    known, newest = read_known_rows(declaration.name, servers)
     if newest is not None and as_of < newest:
         raise ExtractError(
             f"an extract of {newest.isoformat()} was loaded, and this one is of {as_of.isoformat()}: it would put the "
@@ -104,11 +104,7 @@ def _send(
     deliveries = [Delivery(declaration.name, row.body(as_of), {}, as_of) for row, _ in rows]
     _acknowledged(producer, [to_record(declaration, one, key_of(declaration, one)) for one in deliveries])
     # Only now: remembered first, a row that was then not sent would never be news again.
-    stamp = int(as_of.timestamp()).to_bytes(8, "big")
-    _acknowledged(
-        producer,
-        [Output(SOURCES_ROWS, _memory_key(declaration.name, row.key), digest + stamp) for row, digest in rows],
-    )
+    _acknowledged(producer, [known_row(declaration.name, row.key, digest, as_of) for row, digest in rows])
 
 
 def _acknowledged(producer: KafkaProducer, outputs: Sequence[Output]) -> None:
@@ -118,28 +114,3 @@ def _acknowledged(producer: KafkaProducer, outputs: Sequence[Output]) -> None:
     ]
     for future in sent:
         future.get(timeout=60)
-
-
-def _memory_key(source: str, key: str) -> bytes:
-    return f"{source}/{key}".encode()
-
-
-def _known(source: str, servers: Sequence[str]) -> tuple[dict[str, bytes], datetime | None]:
-    """Return the digest of each row of the source that was sent, and of when the newest extract is."""
-    known: dict[str, bytes] = {}
-    newest = 0
-    prefix = _memory_key(source, "")
-    with closing(KafkaConsumer(bootstrap_servers=list(servers), auto_offset_reset="earliest")) as consumer:
-        partitions = [TopicPartition(SOURCES_ROWS, p) for p in consumer.partitions_for_topic(SOURCES_ROWS) or ()]
-        if not partitions:
-            raise ExtractError(f"there is no topic {SOURCES_ROWS}; create it with python -m deploy.topics")
-        consumer.assign(partitions)
-        consumer.seek_to_beginning(*partitions)
-        ends = consumer.end_offsets(partitions)
-        while any(consumer.position(partition) < ends[partition] for partition in partitions):
-            for batch in consumer.poll(timeout_ms=1000, max_records=5000).values():
-                for record in batch:
-                    if record.key.startswith(prefix) and record.value is not None:
-                        known[record.key[len(prefix) :].decode()] = record.value[:DIGEST_BYTES]
-                        newest = max(newest, int.from_bytes(record.value[DIGEST_BYTES:], "big"))
-    return known, datetime.fromtimestamp(newest, tz=UTC) if newest else None

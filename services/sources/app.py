@@ -1,9 +1,12 @@
-"""Wires the sources service: `sources.received` in, `feeds.*` out."""
+"""Wires the sources service: `sources.received` and what is polled in, `feeds.*` out."""
 
 from __future__ import annotations
 
+from services.sources.accounts import Accounts
 from services.sources.fetching import Fetcher
 from services.sources.handlers import SERVICE, DeliveryHandler
+from services.sources.memory import KafkaMemory
+from services.sources.polling import Poller
 from services.sources.settings import SourcesSettings, read_credentials
 from shared.sources.files import read_sources
 from shared.streaming.service import StreamService
@@ -14,12 +17,22 @@ def build(settings: SourcesSettings) -> StreamService:
     """Return the service."""
     service = StreamService(SERVICE, settings)
     sources = read_sources(settings.sources_dir)
-    fetcher = Fetcher(
+    accounts = Accounts(
         sources,
         read_credentials(settings.credentials.get_secret_value(), sources),
         timeout_seconds=settings.fetch_timeout_seconds,
+    )
+    service.alongside(accounts)
+    fetcher = Fetcher(sources, accounts, give_up_seconds=settings.fetch_give_up_after_seconds)
+    service.consume([SOURCES_RECEIVED], DeliveryHandler(sources, fetcher))
+    poller = Poller(
+        sources,
+        accounts,
+        KafkaMemory(settings.kafka_bootstrap_servers),
+        write=service.write,
+        holds=lambda partition: service.holds(SOURCES_RECEIVED, partition),
+        service=SERVICE,
         give_up_seconds=settings.fetch_give_up_after_seconds,
     )
-    service.alongside(fetcher)
-    service.consume([SOURCES_RECEIVED], DeliveryHandler(sources, fetcher))
+    service.beside(poller.run, poller.leave)
     return service

@@ -34,11 +34,21 @@ class Row:
 
     def body(self, as_of: datetime) -> bytes:
         """Return the body of the delivery that the row is."""
-        return orjson.dumps({"row": self.fields, "as_of": as_of.isoformat()})
+        return row_body(self.fields, as_of)
 
     def digest(self) -> bytes:
         """Return what changes when a field does, in whatever order the columns are."""
-        return blake2b(orjson.dumps(self.fields, option=orjson.OPT_SORT_KEYS), digest_size=DIGEST_BYTES).digest()
+        return row_digest(self.fields)
+
+
+def row_body(fields: Any, as_of: datetime) -> bytes:
+    """Return the body of the delivery that a row is, as it was at that time."""
+    return orjson.dumps({"row": fields, "as_of": as_of.isoformat()})
+
+
+def row_digest(fields: Any) -> bytes:
+    """Return what changes when a field does, in whatever order they are."""
+    return blake2b(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS), digest_size=DIGEST_BYTES).digest()
 
 
 @dataclass(frozen=True, slots=True)
