@@ -18,6 +18,7 @@ from shared.streaming.topics import (
     IDENTITIES,
     LARGEST_RECORD,
     PARTITIONS,
+    SOURCES_CURSORS,
     SOURCES_ROWS,
     dead_topic,
 )
