@@ -1,9 +1,10 @@
-"""Wires the sources service: `sources.received` and what is polled in, `feeds.*` out."""
+"""Wires the sources service: `sources.received`, what is polled, and companies' topics in, `feeds.*` out."""
 
 from __future__ import annotations
 
 from services.sources.accounts import Accounts
 from services.sources.fetching import Fetcher
+from services.sources.following import Follower
 from services.sources.handlers import SERVICE, DeliveryHandler
 from services.sources.memory import KafkaMemory
 from services.sources.polling import Poller
@@ -31,8 +32,8 @@ def build(settings: SourcesSettings) -> StreamService:
         KafkaMemory(settings.kafka_bootstrap_servers),
         write=service.write,
         holds=lambda partition: service.holds(SOURCES_RECEIVED, partition),
-        service=SERVICE,
         give_up_seconds=settings.fetch_give_up_after_seconds,
     )
-    service.beside(poller.run, poller.leave)
+    service.beside(poller.run)
+    service.beside(Follower(sources, settings.kafka_bootstrap_servers, service.write).run)
     return service

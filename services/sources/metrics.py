@@ -49,13 +49,19 @@ POLL_OVERDUE_AFTER: Final = Gauge(
     "How long no page may be had of a list that is polled before somebody should look",
     ["source", "poll"],
 )
+FOLLOWED: Final = Counter(
+    "sources_followed_records",
+    "Records of companies' topics that became deliveries, or dead letters",
+    ["source", "topic"],
+)
 QUIET_SINCE: Final = Gauge(
     "sources_quiet_since_timestamp_seconds",
-    "When there was news last in what is polled; before the first, when this began to poll it",
-    ["source", "poll"],
+    "When there was news last in a list that is polled, or a topic; before the first, when this began to look",
+    ["source", "origin"],
 )
 SILENT_AFTER: Final = Gauge(
     "sources_silent_after_seconds",
-    "How long a source that is polled may be without news before somebody should look, where its file says so",
+    "How long a source that is polled, or has a topic, may be without news before somebody should look, where its file "
+    "says so",
     ["source"],
 )

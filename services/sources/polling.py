@@ -20,19 +20,18 @@ import orjson
 import structlog
 
 from services.sources.accounts import Account, Accounts, NotHad, Question, Refused
+from services.sources.deliveries import received, unfit
 from services.sources.memory import cursor_record
 from services.sources.metrics import LAST_POLL, POLL_OVERDUE_AFTER, POLLED, POLLS, QUIET_SINCE, SILENT_AFTER
 from shared.sources.apis import Poll
 from shared.sources.declaration import Declaration
-from shared.sources.delivery import DEEPEST, Delivery, to_record, too_deep
+from shared.sources.delivery import DEEPEST, Delivery, too_deep
 from shared.sources.expressions import Unmappable
 from shared.sources.known_rows import known_row
-from shared.sources.mapping import key_of
 from shared.sources.polling import Cursor, Page, Round, begun, by_the_vendors_clock, next_round_at, page_url, read_page
-from shared.sources.rows import LONGEST_ROW, row_body, row_digest
-from shared.streaming.records import Output, Record
-from shared.streaming.service import dead_letter
-from shared.streaming.topics import PARTITIONS, SOURCES_RECEIVED
+from shared.sources.rows import row_body, row_digest
+from shared.streaming.records import Output
+from shared.streaming.topics import PARTITIONS
 
 _LARGEST_PAGE: Final = 64 * 1024 * 1024
 """Bytes. What is larger is to be paged, or loaded as an extract."""
@@ -42,7 +41,6 @@ _LOOK_SECONDS: Final = 1.0
 _EXPIRED: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 """How APIs answer to a cursor that they have forgotten."""
 _A_DAY: Final = 86_400.0
-_NO_PLACE: Final = -1
 _LONGEST_KEY: Final = 1000
 """Characters of what names a record; as of a subject."""
 
@@ -103,7 +101,6 @@ class Poller:
         memory: where cursors and known rows are.
         write: returns when Kafka has acknowledged what it is given.
         holds: tells whether this process is the one that polls what belongs to a partition of `sources.received`.
-        service: this service's name, for dead letters.
         give_up_seconds: how long a page is tried for before the round is put off.
         now: the time, aware.
         sleep: lets that many seconds pass.
@@ -117,7 +114,6 @@ class Poller:
         *,
         write: Callable[[Sequence[Output]], Awaitable[None]],
         holds: Callable[[int], bool],
-        service: str,
         give_up_seconds: float,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -131,7 +127,6 @@ class Poller:
         self._memory = memory
         self._write = write
         self._holds = holds
-        self._service = service
         self._give_up_seconds = give_up_seconds
         self._now = now
         self._sleep = sleep
@@ -145,9 +140,6 @@ class Poller:
             for one in self._lists:
                 group.create_task(self._follow(one))
             await asyncio.Event().wait()
-
-    async def leave(self) -> None:
-        """Return at once: a page that is in hand when a partition goes is told twice at worst."""
 
     async def _follow(self, polled: _List) -> None:
         place = zlib.crc32(polled.declaration.name.encode()) % PARTITIONS
@@ -245,12 +237,12 @@ class Poller:
                 body = self._body(polled, round_, record, known, seen, found)
             except Unmappable as exc:
                 found.unfit += 1
-                found.outputs.append(self._unfit(polled, record, str(exc)))
+                body = b"" if too_deep(record) else orjson.dumps(record)
+                found.outputs.append(unfit(polled.declaration, self._delivery(polled, body), str(exc)))
                 continue
             if body is not None:
                 found.sent += 1
-                delivery = Delivery(polled.declaration.name, body, {}, round_.began_at)
-                found.outputs.append(to_record(polled.declaration, delivery, key_of(polled.declaration, delivery)))
+                found.outputs.append(received(polled.declaration, self._delivery(polled, body)))
         return found
 
     def _body(
@@ -270,7 +262,7 @@ class Poller:
             made = record
             if poll.delivery is not None:
                 made = poll.delivery.evaluate({"item": record}, functions, f"{where}.delivery")
-            return _small_enough(orjson.dumps(made))
+            return orjson.dumps(made)
         key = functions.text_of(
             poll.changes_only.evaluate({"item": record}, functions, f"poll.{poll.name}.changes_only")
         )
@@ -284,22 +276,11 @@ class Poller:
             found.unchanged += 1
             return None
         seen.add(key)
-        body = _small_enough(row_body(record, round_.began_at))
         found.remembered[key] = digest
-        return body
+        return row_body(record, round_.began_at)
 
-    def _unfit(self, polled: _List, record: Any, reason: str) -> Output:
-        body = b"" if too_deep(record) else orjson.dumps(record)
-        delivery = Delivery(polled.declaration.name, body if len(body) <= LONGEST_ROW else b"", {}, self._now())
-        output = to_record(polled.declaration, delivery, polled.declaration.name)
-        kept = Record(SOURCES_RECEIVED, _NO_PLACE, _NO_PLACE, output.key, output.value, output.headers, self._now())
-        return dead_letter(kept, reason, self._service)
-
-
-def _small_enough(body: bytes) -> bytes:
-    if len(body) > LONGEST_ROW:
-        raise Unmappable(f"has {len(body)} bytes, and may have {LONGEST_ROW}: let the list give fewer fields")
-    return body
+    def _delivery(self, polled: _List, body: bytes) -> Delivery:
+        return Delivery(polled.declaration.name, body, {}, self._now())
 
 
 def _again(poll: Poll) -> float:

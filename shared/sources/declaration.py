@@ -14,7 +14,9 @@ from shared.sources.apis import Api, Fetch, Poll
 from shared.sources.declared import Declared, Jmes
 from shared.sources.expressions import Expression, Scalar, SourceFunctions, Tables
 from shared.sources.signatures import Signature
+from shared.streaming.topics import ALL_TOPICS
 
+_OUR_TOPICS: Final = frozenset(spec.name for spec in ALL_TOPICS)
 FEEDS_KNOWN: Final = tuple(SHAPES)
 
 
@@ -72,6 +74,25 @@ class Bulk(Declared):
         return value
 
 
+class Topic(Declared):
+    """A topic of the company's that is there already. Each record is a delivery: its value is the body, as JSON.
+
+    Expressions see the record's headers, and ``kafka-key``, ``kafka-position`` (topic/partition/offset) and
+    ``kafka-timestamp``.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+    group: Annotated[str, Field(min_length=1)] = Field(description="the consumer group that it is read in")
+    start: Literal["earliest", "latest"] = Field("earliest", description="where a group begins that is new")
+
+    @field_validator("name")
+    @classmethod
+    def _is_not_ours(cls, value: str) -> str:
+        if value in _OUR_TOPICS:
+            raise ValueError("is a topic of this system's own, which has a reader")
+        return value
+
+
 class Rule(Declared):
     """What an entry of a delivery becomes, where `when` holds. Of several rules that hold each gives an event.
 
@@ -125,6 +146,7 @@ class Declaration(Declared):
     api: Api | None = Field(None, description="how the vendor's API is asked, for fetch and poll")
     fetch: Fetch | None = None
     poll: tuple[Poll, ...] = ()
+    kafka: Topic | None = None
     tables: Tables = Field({}, description="what lookup() looks up")
     each: Jmes | None = Field(None, description="the list of entries in a delivery, where it may have several")
     subject: Jmes | None = Field(None, description="whom it is about, as a ref: hris:E00017, email:ann@example.com")
@@ -139,8 +161,13 @@ class Declaration(Declared):
 
     @model_validator(mode="after")
     def _is_read_in_one_way(self) -> Declaration:
-        if self.webhook is None and self.bulk is None and not self.poll:
-            raise ValueError("webhook: is missing: a source has a webhook, bulk, or poll, or several of them")
+        if self.webhook is None and self.bulk is None and not self.poll and self.kafka is None:
+            raise ValueError("webhook: is missing: a source has a webhook, bulk, poll or kafka, or several of them")
+        if self.kafka is not None and self.mapper is None and self.id is None:
+            raise ValueError(
+                "id: is missing: a record that says again what an earlier one said would be taken for its repetition; "
+                'if nothing in it names what happened, headers."kafka-position" names the record'
+            )
         if (self.api is None) != (self.fetch is None and not self.poll):
             raise ValueError("api: goes with fetch and poll, and they with it")
         if len({one.name for one in self.poll}) != len(self.poll):

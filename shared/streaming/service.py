@@ -207,7 +207,9 @@ class StreamService:
         self._timers.append((seconds, make))
 
     def beside(
-        self, work: Callable[[], Coroutine[Any, Any, None]], before_moved: Callable[[], Awaitable[None]]
+        self,
+        work: Callable[[], Coroutine[Any, Any, None]],
+        before_moved: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """While running, let `work` run too; what it raises makes the service fail.
 
@@ -216,7 +218,8 @@ class StreamService:
             before_moved: awaited before partitions go; what `work` has in hand of them has to end by then.
         """
         self._works.append(work)
-        self._leaving.append(before_moved)
+        if before_moved is not None:
+            self._leaving.append(before_moved)
 
     # -- running ----------------------------------------------------------------------------------
 

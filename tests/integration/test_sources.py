@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -17,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from kafka import KafkaProducer
 from kafka.errors import KafkaTimeoutError
 
 from deploy.broker import Broker
@@ -29,6 +31,7 @@ from shared.contracts.career import CareerEvent, EmployeeChanged, EmployeeJoined
 from shared.streaming.topics import (
     CAREER_EVENTS,
     SOURCES_RECEIVED,
+    TopicSpec,
     create_topics,
     dead_topic,
     feed_topic,
@@ -70,6 +73,8 @@ class Company:
         (self.sources / "bamboohr.yaml").write_text(with_levels("Engineer: 4"))
         hibob = SHIPPED.with_name("hibob.yaml").read_text().replace("levels: {}", "levels: {Engineer: 4}")
         (self.sources / "hibob.yaml").write_text(hibob.replace("https://api.hibob.com", bob))
+        create_topics(broker.bootstrap_servers, [TopicSpec(WORKERS, partitions=2)])
+        (self.sources / "workers.yaml").write_text(OWN_TOPIC)
         (self.sources / "acme.yaml").write_text(ACME.replace("https://api.acme.example", acme))
         self.services = Supervisor(
             [service(name) for name in NAMES],
@@ -112,6 +117,12 @@ class Company:
         }
         url = self.services.url("gateway", "/v1/sources/bamboohr")
         return httpx.post(url, content=body, headers=headers, trust_env=False, timeout=30)
+
+    def publish(self, topic: str, records: list[tuple[bytes, bytes | None]]) -> None:
+        """Write to a topic as the company's own systems do."""
+        with closing(KafkaProducer(bootstrap_servers=self.bootstrap_servers)) as producer:
+            for sent in [producer.send(topic, key=key, value=value) for key, value in records]:
+                sent.get(timeout=10)
 
     def records(self, topic: str, enough: Callable[[list[Any]], bool], what: str) -> list[Any]:
         """Return all records of `topic` as soon as they are enough; fail when they are not in time."""
@@ -185,6 +196,27 @@ events:
   - feed: people
     type: employee.changed
     data: {employee_id: text(body.id), name: body.name, unit_id: "'U1'", level: body.level}
+"""
+
+
+WORKERS: Final = "hr.workers"
+OWN_TOPIC: Final = f"""
+name: workers
+title: Our own topic of workers
+source: urn:own:workers
+kafka: {{name: {WORKERS}, group: sponsorship-tracker}}
+subject: headers."kafka-key"
+id: headers."kafka-position"
+time: headers."kafka-timestamp"
+events:
+  - when: body
+    feed: people
+    type: employee.changed
+    data: {{employee_id: headers."kafka-key", name: body.name, unit_id: "'U1'", level: body.level}}
+  - when: "!(body)"
+    feed: people
+    type: employee.left
+    data: {{employee_id: headers."kafka-key"}}
 """
 
 
@@ -332,10 +364,14 @@ def test_a_sources_service_that_is_killed_loses_nothing_and_says_nothing_twice(c
         an_employee(firstName="Bo", lastName=f"No{n}", department="U1", jobTitle="Engineer") for n in range(60)
     )
     names = list(people)
+    workers = [(f"K-{uuid.uuid4().hex[:10]}", {"name": f"Kim No{n}", "level": 4}) for n in range(20)]
+    told = [(name.encode(), json.dumps(worker).encode()) for name, worker in workers]
+    company.publish(WORKERS, [*told[:10], (b"odd", b"<worker/>")])
     for name in names[:20]:
         assert company.deliver(a_body(people[name])).status_code == 200
     company.services.kill("sources")
     Acme.second_may_be_given.set()
+    company.publish(WORKERS, [*told[10:], (told[0][0], None)])
     for name in names[20:40]:
         assert company.deliver(a_body(people[name])).status_code == 200, "the gateway needs no sources service"
     company.services.restart("sources")
@@ -345,6 +381,11 @@ def test_a_sources_service_that_is_killed_loses_nothing_and_says_nothing_twice(c
     ids = {(event["source"], event["id"]) for event in events}
     assert len(ids) == len(names), "whatever was said again has the same id"
     company.told_of(names[-1])
+
+    events = company.feed_events(*(name for name, _ in workers))
+    assert len({(event["source"], event["id"]) for event in events}) == len(workers) + 1
+    assert [event["type"] for event in events if event["subject"] == f"hris:{workers[0][0]}"][-1] == "employee.left"
+    company.records(dead_topic(SOURCES_RECEIVED), lambda rs: b"<worker/>" in {r.value for r in rs}, "the bad record")
 
     events = company.feed_events(*(person["id"] for person in polled))
     assert len({event["id"] for event in events}) == len(polled)

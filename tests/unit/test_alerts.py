@@ -144,7 +144,7 @@ CASES: Final = [
         "SourceSilent",
         "a source that is polled has had no news for longer than its file allows, though its API answers",
         {
-            'sources_quiet_since_timestamp_seconds{source="personio",poll="persons"}': "0x200",
+            'sources_quiet_since_timestamp_seconds{source="personio",origin="persons"}': "0x200",
             'sources_silent_after_seconds{source="personio"}': "7200x200",
             'sources_last_poll_timestamp_seconds{source="personio",poll="persons"}': "0+60x200",
         },
@@ -155,8 +155,8 @@ CASES: Final = [
         "SourceSilent",
         "one of a source's lists has news",
         {
-            'sources_quiet_since_timestamp_seconds{source="merge",poll="teams"}': "0x200",
-            'sources_quiet_since_timestamp_seconds{source="merge",poll="employees"}': "0+60x200",
+            'sources_quiet_since_timestamp_seconds{source="merge",origin="teams"}': "0x200",
+            'sources_quiet_since_timestamp_seconds{source="merge",origin="employees"}': "0+60x200",
             'sources_silent_after_seconds{source="merge"}': "7200x200",
         },
         "3h",
@@ -167,7 +167,7 @@ CASES: Final = [
         {
             'gateway_source_quiet_since_timestamp_seconds{source="merge"}': "0x200",
             'gateway_source_silent_after_seconds{source="merge"}': "7200x200",
-            'sources_quiet_since_timestamp_seconds{source="merge",poll="employees"}': "0+60x200",
+            'sources_quiet_since_timestamp_seconds{source="merge",origin="employees"}': "0+60x200",
         },
         "3h",
     ),
@@ -189,7 +189,7 @@ CASES: Final = [
         {
             'sources_last_poll_timestamp_seconds{source="personio",poll="persons",instance="a"}': "0x60",
             'sources_last_poll_timestamp_seconds{source="personio",poll="persons",instance="b"}': "0+60x60",
-            'sources_quiet_since_timestamp_seconds{source="personio",poll="persons"}': "0x60",
+            'sources_quiet_since_timestamp_seconds{source="personio",origin="persons"}': "0x60",
             'sources_poll_overdue_after_seconds{source="personio",poll="persons"}': "2700x60",
         },
         "50m",

@@ -254,7 +254,6 @@ class World:
             self,
             write=self.write,
             holds=lambda partition: True,
-            service="sources",
             give_up_seconds=0,
             now=lambda: self.now,
             sleep=sleep,
@@ -374,7 +373,7 @@ async def test_records_that_no_delivery_can_be_made_of_are_dead_letters_and_hold
     await world.rounds()
     assert [told["row"] for told in world.received()] == [{"id": 2}]
     fat, nameless, nested = world.dead()
-    assert "bytes, and may have 900000: let the list give fewer fields" in fat
+    assert "bytes, and may have 900000: let the source give fewer fields" in fat
     assert "poll.people.changes_only: 'text(item.id)' finds nothing to name it by" in nameless
     assert "is nested deeper than the 64 levels" in nested
 
@@ -398,7 +397,7 @@ async def test_what_another_process_holds_is_not_polled() -> None:
 
     accounts = Accounts({"acme": source}, {"acme": "0123456789abcdef"}, timeout_seconds=1)
     poller = Poller(
-        {"acme": source}, accounts, world, write=world.write, holds=lambda partition: False, service="sources",
+        {"acme": source}, accounts, world, write=world.write, holds=lambda partition: False,
         give_up_seconds=0, now=lambda: datetime.now(UTC), sleep=sleep,
     )  # fmt: skip
     with pytest.raises(ExceptionGroup):
