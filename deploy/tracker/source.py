@@ -19,12 +19,14 @@ from deploy.dead import BATCH, DeadLetter, DeadLetterError, DeadLetters
 from deploy.spawn import LOOPBACK
 from deploy.tracker.extracts import ExtractError, load
 from deploy.tracker.intake import Verdict, verdict_of
+from shared.sources.apis import Poll
 from shared.sources.declaration import Declaration
 from shared.sources.delivery import Delivery, read_delivery
 from shared.sources.expressions import Unmappable, read_time
 from shared.sources.files import BadDeclaration, read_source
 from shared.sources.mappers import read
 from shared.sources.mapping import Mapped, MappedEvent, record_wanted
+from shared.sources.polling import Round, body_of, key_in, read_page
 from shared.sources.rows import BadRow, Row, read_rows
 from shared.streaming.records import Record
 from shared.streaming.topics import SOURCES_RECEIVED, dead_topic
@@ -54,6 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     checking.add_argument(
         "--fetched", type=Path, help="the record that the vendor's API gives, where the file has `fetch`"
+    )
+    checking.add_argument(
+        "--list", metavar="NAME", help="the payloads are what the vendor's API answers to this list of `poll`"
     )
     checking.add_argument("--json", action="store_true", help="for programs")
     checking.set_defaults(command=check)
@@ -109,7 +114,8 @@ def check(options: argparse.Namespace) -> int:
         declaration = read_source(path)
         headers = dict(_header(text) for text in options.header)
         record = orjson.loads(options.fetched.read_bytes()) if options.fetched is not None else None
-        told = [_told(declaration, payload, headers, record) for payload in options.payload]
+        polled = None if options.list is None else _list(declaration, options.list)
+        told = [_told(declaration, payload, headers, record, polled) for payload in options.payload]
     except BadDeclaration as exc:
         if options.json:
             print(
@@ -141,8 +147,14 @@ def check(options: argparse.Namespace) -> int:
     return 0 if fine else 1
 
 
-def _told(declaration: Declaration, path: Path, headers: Mapping[str, str], record: Any) -> dict[str, Any]:
-    read_now = [(where, _read_now(declaration, one)) for where, one in _deliveries(declaration, path, headers, record)]
+def _told(
+    declaration: Declaration, path: Path, headers: Mapping[str, str], record: Any, polled: Poll | None
+) -> dict[str, Any]:
+    if polled is None:
+        found = _deliveries(declaration, path, headers, record)
+    else:
+        found = _polled(declaration, polled, path, record)
+    read_now = [(where, _read_now(declaration, one)) for where, one in found]
     faults = [where + fault for where, mapped in read_now for fault in mapped.faults]
     events = [(event, verdict_of(event)) for _, mapped in read_now for event in mapped.events]
     return {
@@ -168,6 +180,31 @@ def _deliveries(
                 yield f"line {row.line}: ", Delivery(declaration.name, row.body(now), headers, now)
             else:
                 yield f"line {row.line}: ", row
+
+
+def _list(declaration: Declaration, name: str) -> Poll:
+    for poll in declaration.poll:
+        if poll.name == name:
+            return poll
+    known = ", ".join(poll.name for poll in declaration.poll) or "none"
+    raise ValueError(f"--list {name}: {declaration.name} polls no such list; it polls {known}")
+
+
+def _polled(declaration: Declaration, poll: Poll, path: Path, record: Any) -> Iterator[tuple[str, Delivery | BadRow]]:
+    """Yield the deliveries that a page of a list is, and which record of it each is."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    try:
+        page = read_page(declaration, poll, Round(began_at=now), orjson.loads(path.read_bytes()))
+    except Unmappable as exc:
+        yield "", BadRow(1, str(exc))
+        return
+    for number, one in enumerate(page.records):
+        where = f"record {number}: "
+        try:
+            key_in(declaration, poll, one)
+            yield where, Delivery(declaration.name, body_of(declaration, poll, one, now), {}, now, record)
+        except Unmappable as exc:
+            yield where, BadRow(number, str(exc))
 
 
 def _as_json(event: MappedEvent, verdict: Verdict) -> dict[str, Any]:

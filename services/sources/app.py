@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from services.sources.accounts import Accounts
 from services.sources.fetching import Fetcher
 from services.sources.following import Follower
@@ -12,6 +14,8 @@ from services.sources.settings import SourcesSettings, read_credentials
 from shared.sources.files import read_sources
 from shared.streaming.service import StreamService
 from shared.streaming.topics import SOURCES_RECEIVED
+
+_FETCHED_TOGETHER: Final = 100
 
 
 def build(settings: SourcesSettings) -> StreamService:
@@ -25,7 +29,11 @@ def build(settings: SourcesSettings) -> StreamService:
     )
     service.alongside(accounts)
     fetcher = Fetcher(sources, accounts, give_up_seconds=settings.fetch_give_up_after_seconds)
-    service.consume([SOURCES_RECEIVED], DeliveryHandler(sources, fetcher))
+    # Where records are fetched, a run has to end within Kafka's patience, however slowly an API lets itself be asked.
+    fetches = any(source.fetch is not None and accounts.get(name) is not None for name, source in sources.items())
+    service.consume(
+        [SOURCES_RECEIVED], DeliveryHandler(sources, fetcher), max_run=_FETCHED_TOGETHER if fetches else 500
+    )
     poller = Poller(
         sources,
         accounts,

@@ -25,11 +25,22 @@ from services.sources.memory import cursor_record
 from services.sources.metrics import LAST_POLL, POLL_OVERDUE_AFTER, POLLED, POLLS, QUIET_SINCE, SILENT_AFTER
 from shared.sources.apis import Poll
 from shared.sources.declaration import Declaration
-from shared.sources.delivery import DEEPEST, Delivery, too_deep
+from shared.sources.delivery import Delivery, too_deep
 from shared.sources.expressions import Unmappable
 from shared.sources.known_rows import known_row
-from shared.sources.polling import Cursor, Page, Round, begun, by_the_vendors_clock, next_round_at, page_url, read_page
-from shared.sources.rows import row_body, row_digest
+from shared.sources.polling import (
+    Cursor,
+    Page,
+    Round,
+    begun,
+    body_of,
+    by_the_vendors_clock,
+    key_in,
+    next_round_at,
+    page_url,
+    read_page,
+)
+from shared.sources.rows import row_digest
 from shared.streaming.records import Output
 from shared.streaming.topics import PARTITIONS
 
@@ -41,8 +52,6 @@ _LOOK_SECONDS: Final = 1.0
 _EXPIRED: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 """How APIs answer to a cursor that they have forgotten."""
 _A_DAY: Final = 86_400.0
-_LONGEST_KEY: Final = 1000
-"""Characters of what names a record; as of a subject."""
 
 log = structlog.get_logger(__name__)
 
@@ -255,19 +264,10 @@ class Poller:
         found: _Sorted,
     ) -> bytes | None:
         """Return the body of the delivery that a record is; None where it has not changed."""
-        poll, functions, where = polled.poll, polled.declaration.functions, f"poll.{polled.poll.name}"
-        if too_deep(record):
-            raise Unmappable(f"is nested deeper than the {DEEPEST} levels that are allowed")
-        if poll.changes_only is None:
-            made = record
-            if poll.delivery is not None:
-                made = poll.delivery.evaluate({"item": record}, functions, f"{where}.delivery")
-            return orjson.dumps(made)
-        key = functions.text_of(
-            poll.changes_only.evaluate({"item": record}, functions, f"poll.{poll.name}.changes_only")
-        )
-        if key is None or len(key) > _LONGEST_KEY:
-            raise Unmappable(f"{where}.changes_only: {poll.changes_only.text!r} finds nothing to name it by")
+        body = body_of(polled.declaration, polled.poll, record, round_.began_at)
+        key = key_in(polled.declaration, polled.poll, record)
+        if key is None:
+            return body
         digest = row_digest(record)
         if key in seen or known.get(key) == digest:
             # Of two with one key the first holds, or they would take turns to be news; where a list moves while it is
@@ -277,7 +277,7 @@ class Poller:
             return None
         seen.add(key)
         found.remembered[key] = digest
-        return row_body(record, round_.began_at)
+        return body
 
     def _delivery(self, polled: _List, body: bytes) -> Delivery:
         return Delivery(polled.declaration.name, body, {}, self._now())

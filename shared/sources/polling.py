@@ -9,10 +9,15 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 from zoneinfo import ZoneInfo
 
+import orjson
+
 from shared.contracts.base import Contract, EventTime
 from shared.sources.apis import CursorPaging, LinkPaging, OffsetPaging, PageNumbers, Poll, Since, UrlPaging
 from shared.sources.declaration import Declaration
+from shared.sources.delivery import DEEPEST, too_deep
 from shared.sources.expressions import Expression, Unmappable
+from shared.sources.mapping import LONGEST_SUBJECT
+from shared.sources.rows import row_body
 
 
 class Round(Contract):
@@ -145,6 +150,37 @@ def read_page(declaration: Declaration, poll: Poll, round_: Round, document: Any
     if following is not None and following == round_.at:
         raise Unmappable(f"poll.{poll.name}.paging: the answer names the page itself as the next one")
     return Page(tuple(found), following)
+
+
+def key_in(declaration: Declaration, poll: Poll, record: Any) -> str | None:
+    """Return what names a record of a list that tells only what has changed; None where a list tells all.
+
+    Raises:
+        Unmappable: nothing names it.
+    """
+    if poll.changes_only is None:
+        return None
+    where = f"poll.{poll.name}.changes_only"
+    key = declaration.functions.text_of(poll.changes_only.evaluate({"item": record}, declaration.functions, where))
+    if key is None or len(key) > LONGEST_SUBJECT:
+        raise Unmappable(f"{where}: {poll.changes_only.text!r} finds nothing to name it by")
+    return key
+
+
+def body_of(declaration: Declaration, poll: Poll, record: Any, began_at: datetime) -> bytes:
+    """Return the body of the delivery that a record of a list is.
+
+    Raises:
+        Unmappable: it lies too deep in itself, or the list's expression does not fit it.
+    """
+    if too_deep(record):
+        raise Unmappable(f"is nested deeper than the {DEEPEST} levels that are allowed")
+    if poll.changes_only is not None:
+        return row_body(record, began_at)
+    if poll.delivery is None:
+        return orjson.dumps(record)
+    where = f"poll.{poll.name}.delivery"
+    return orjson.dumps(poll.delivery.evaluate({"item": record}, declaration.functions, where))
 
 
 def _next(
