@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
+from aiokafka.errors import KafkaError as ReadingError
 from kafka.errors import KafkaError
 
 from deploy.broker import DEMO_PORT
@@ -65,9 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     loading = commands.add_parser(
         "load",
         help="send the rows of an extract that are new or have changed",
-        description="Reads an extract (CSV or NDJSON, as the source's file says under bulk), and sends the rows that "
-        "are new or differ from what was sent of them last. A load that was broken off is done again with the "
-        "same file.",
+        description="Reads an extract (CSV, NDJSON or Parquet, as the source's file says under bulk), and sends the "
+        "rows that are new or differ from what was sent of them last. A load that was broken off is done again with "
+        "the same file.",
         epilog="Exit code 0: loaded; 1: some rows could not be sent, and are told, or Kafka is away; 2: wrong use.",
     )
     loading.add_argument("name", metavar="NAME", help="the source")
@@ -174,12 +175,11 @@ def _deliveries(
     if declaration.webhook is not None or declaration.bulk is None:
         yield "", Delivery(declaration.name, path.read_bytes(), headers, now, record)
         return
-    with path.open(encoding=declaration.bulk.encoding, newline="") as file:
-        for row in read_rows(declaration.bulk, file):
-            if isinstance(row, Row):
-                yield f"line {row.line}: ", Delivery(declaration.name, row.body(now), headers, now)
-            else:
-                yield f"line {row.line}: ", row
+    for row in read_rows(declaration.bulk, path):
+        if isinstance(row, Row):
+            yield f"line {row.line}: ", Delivery(declaration.name, row.body(now), headers, now)
+        else:
+            yield f"line {row.line}: ", row
 
 
 def _list(declaration: Declaration, name: str) -> Poll:
@@ -263,7 +263,7 @@ def load_extract(options: argparse.Namespace) -> int:
     try:
         declaration = read_source(options.sources_dir / f"{options.name}.yaml")
         loaded = load(declaration, options.file, as_of, options.bootstrap_servers, dry_run=options.dry_run)
-    except (BadDeclaration, ExtractError, KafkaError, OSError) as exc:
+    except (BadDeclaration, ExtractError, KafkaError, ReadingError, OSError) as exc:
         print(f"tracker source load: {exc or type(exc).__name__}", file=sys.stderr)
         return 1
     for fault in loaded.faults[:_FAULTS_TOLD]:

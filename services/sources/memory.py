@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -44,13 +43,13 @@ class KafkaMemory:
             await consumer.stop()
         return _cursor(found)
 
-    async def known_rows(self, owner: str) -> dict[str, bytes]:
+    async def known_rows(self, owner: str) -> dict[str, bytes | int]:
         """Return the digest of each row that was sent of that list, by its key.
 
         Raises:
-            kafka.errors.KafkaError: it can't be read.
+            KafkaError: it can't be read.
         """
-        known, _ = await asyncio.to_thread(read_known_rows, owner, self._bootstrap_servers.split(","))
+        known, _ = await read_known_rows(owner, self._bootstrap_servers)
         return known
 
 

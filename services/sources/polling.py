@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 import structlog
+from aiokafka.errors import KafkaError
 
 from services.sources.accounts import Account, Accounts, NotHad, Question, Refused
 from services.sources.deliveries import received, unfit
@@ -62,7 +63,7 @@ class Memory(Protocol):
     async def cursor(self, name: str) -> Cursor:
         """Return the cursor of that name."""
 
-    async def known_rows(self, owner: str) -> dict[str, bytes]:
+    async def known_rows(self, owner: str) -> dict[str, bytes | int]:
         """Return the digest of each row that was sent of that list, by its key."""
 
 
@@ -151,6 +152,19 @@ class Poller:
             await asyncio.Event().wait()
 
     async def _follow(self, polled: _List) -> None:
+        while True:
+            try:
+                await self._follow_on(polled)
+            except KafkaError as exc:  # only from reading: what is written is tried for as long as it takes
+                log.warning(
+                    "what is known of a list can't be read, trying again",
+                    source=polled.declaration.name,
+                    poll=polled.poll.name,
+                    error=str(exc) or type(exc).__name__,
+                )
+            await self._sleep(_LOOK_SECONDS)
+
+    async def _follow_on(self, polled: _List) -> None:
         place = zlib.crc32(polled.declaration.name.encode()) % PARTITIONS
         while True:
             if not self._holds(place):
@@ -179,7 +193,7 @@ class Poller:
 
     async def _round(self, polled: _List, cursor: Cursor, place: int) -> tuple[Cursor, bool]:
         """Return the cursor after the round, or after as much of it as could be had, and whether it failed."""
-        known: dict[str, bytes] = {}
+        known: dict[str, bytes | int] = {}
         seen: set[str] = set()
         if polled.poll.changes_only is not None:
             known = await self._memory.known_rows(polled.rows)
@@ -239,7 +253,9 @@ class Poller:
         if cursor.news_at is not None:
             QUIET_SINCE.labels(*polled.labels).set(cursor.news_at.timestamp())
 
-    def _sorted(self, polled: _List, round_: Round, page: Page, known: Mapping[str, bytes], seen: set[str]) -> _Sorted:
+    def _sorted(
+        self, polled: _List, round_: Round, page: Page, known: Mapping[str, bytes | int], seen: set[str]
+    ) -> _Sorted:
         found = _Sorted()
         for record in page.records:
             try:
@@ -259,7 +275,7 @@ class Poller:
         polled: _List,
         round_: Round,
         record: Any,
-        known: Mapping[str, bytes],
+        known: Mapping[str, bytes | int],
         seen: set[str],
         found: _Sorted,
     ) -> bytes | None:

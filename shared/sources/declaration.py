@@ -59,7 +59,7 @@ class Bulk(Declared):
     Its body is ``{"row": {column: text, …}, "as_of": time}``, where `as_of` is when the extract was made.
     """
 
-    format: Literal["csv", "ndjson"]
+    format: Literal["csv", "ndjson", "parquet"]
     key: Annotated[str, Field(min_length=1)] = Field(description="the column that tells rows apart")
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     encoding: str = Field("utf-8-sig", description="of the file; utf-8-sig takes UTF-8 with a mark and without")

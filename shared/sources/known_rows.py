@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import closing
 from datetime import UTC, datetime
 from typing import Final
 
-from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import UnknownTopicOrPartitionError
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from shared.sources.rows import DIGEST_BYTES
 from shared.streaming.records import Output
-from shared.streaming.topics import SOURCES_ROWS
+from shared.streaming.topics import PARTITIONS, SOURCES_ROWS
 
-_TOGETHER: Final = 5000
+_TOGETHER: Final = 10_000
+_FETCH_BYTES: Final = 4 * 1024 * 1024
 
 
 def known_row(owner: str, key: str, digest: bytes, as_of: datetime) -> Output:
@@ -29,30 +27,33 @@ def known_row(owner: str, key: str, digest: bytes, as_of: datetime) -> Output:
     return Output(SOURCES_ROWS, _memory_key(owner, key), digest + int(as_of.timestamp()).to_bytes(8, "big"))
 
 
-def read_known_rows(owner: str, servers: Sequence[str]) -> tuple[dict[str, bytes], datetime | None]:
-    """Return the digest of each row that was sent, by its key, and the time of the newest extract; blocks.
+async def read_known_rows(owner: str, bootstrap_servers: str) -> tuple[dict[str, bytes | int], datetime | None]:
+    """Return the digest of each row that was sent, by its key, and the time of the newest extract.
 
     Raises:
-        kafka.errors.KafkaError: Kafka can't be read, or the topic is not there.
+        aiokafka.errors.KafkaError: Kafka can't be read, or the topic is not there.
     """
-    known: dict[str, bytes] = {}
+    known: dict[str, bytes | int] = {}
     newest = 0
     prefix = _memory_key(owner, "")
-    with closing(KafkaConsumer(bootstrap_servers=list(servers), auto_offset_reset="earliest")) as consumer:
-        partitions = [TopicPartition(SOURCES_ROWS, p) for p in consumer.partitions_for_topic(SOURCES_ROWS) or ()]
-        if not partitions:
-            raise UnknownTopicOrPartitionError(
-                f"there is no topic {SOURCES_ROWS}; create it with python -m deploy.topics"
-            )
-        consumer.assign(partitions)
-        consumer.seek_to_beginning(*partitions)
-        ends = consumer.end_offsets(partitions)
-        while any(consumer.position(partition) < ends[partition] for partition in partitions):
-            for batch in consumer.poll(timeout_ms=1000, max_records=_TOGETHER).values():
+    begins = len(prefix)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap_servers, enable_auto_commit=False, max_partition_fetch_bytes=_FETCH_BYTES
+    )
+    await consumer.start()
+    try:
+        places = [TopicPartition(SOURCES_ROWS, number) for number in range(PARTITIONS)]
+        consumer.assign(places)
+        await consumer.seek_to_beginning(*places)
+        ends = await consumer.end_offsets(places)
+        while any([await consumer.position(place) < end for place, end in ends.items()]):
+            for batch in (await consumer.getmany(timeout_ms=1000, max_records=_TOGETHER)).values():
                 for record in batch:
                     if record.key.startswith(prefix) and record.value is not None:
-                        known[record.key[len(prefix) :].decode()] = record.value[:DIGEST_BYTES]
+                        known[record.key[begins:].decode()] = record.value[:DIGEST_BYTES]
                         newest = max(newest, int.from_bytes(record.value[DIGEST_BYTES:], "big"))
+    finally:
+        await consumer.stop()
     return known, datetime.fromtimestamp(newest, tz=UTC) if newest else None
 
 
