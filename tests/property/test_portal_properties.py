@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
@@ -93,10 +93,13 @@ def test_what_is_read_again_from_anywhere_and_in_other_runs_changes_nothing(log:
         assert content(again) == content(once)
 
 
+STEPS = ("endorse", "decline", "snooze", "not me", "undo", "undo", "undo", "open again", "close")
+
+
 @SETTINGS
-@given(
-    st.lists(st.sampled_from(["endorse", "decline", "snooze", "not me", "undo", "open again", "close"]), max_size=14)
-)
+@given(st.lists(st.sampled_from(STEPS), min_size=4, max_size=14))
+@example(["decline", "undo", "endorse", "undo", "decline", "undo", "undo", "decline"])
+@example(["not me", "undo", "not me", "undo", "undo"])
 def test_each_opening_of_a_prompt_is_settled_once_at_most_or_once_more_for_each_undo(steps: list[str]) -> None:
     with a_store() as store:
         version, now, opening = 1, NOW, 0
