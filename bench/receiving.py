@@ -16,9 +16,9 @@ async def receive(take: Callable[[bytes, bytes], None]) -> asyncio.Server:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).lower()
                 body = await reader.readexactly(int(head.partition(b"content-length:")[2].partition(b"\r\n")[0]))
+                take(head, body)  # before the answer: who has that may end
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
                 await writer.drain()
-                take(head, body)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
