@@ -59,7 +59,6 @@ TOPICS: Final = (SOURCES_RECEIVED, feed_topic("achievements"), CAREER_EVENTS, PR
 """What a webhook passes on its way to being a prompt."""
 _HOPS: Final = tuple(f"bench-hop-{number}" for number in range(len(TOPICS)))
 _TO_PROMPTS: Final = ("people", "cycles", "achievements", "sources", "correlator")
-_WARM_UP_SECONDS: Final = 3
 _WARM_UP_RATE: Final = 300
 _START_SECONDS: Final = 3.0
 """From the start of the process that sends to its first webhook; it makes them all first."""
@@ -129,7 +128,7 @@ async def _measure_peer(name: str, asked: argparse.Namespace, pair: int, console
         await asyncio.to_thread(create_topics, broker.bootstrap_servers)
         seen = Seen()
         async with PEERS[name](broker, folder, asked.people, seen) as pipeline, _watching(pipeline, seen):
-            warm_up = Offer(0, _WARM_UP_SECONDS * _WARM_UP_RATE, _WARM_UP_RATE, 0, asked.people)
+            warm_up = Offer(0, asked.people, _WARM_UP_RATE, 0, asked.people)  # ends when all are known
             await _through(pipeline, warm_up, seen)
             first, without = warm_up.count, 0
             for rate in asked.rates:
@@ -409,7 +408,7 @@ def _parser() -> argparse.ArgumentParser:
         "--seconds", type=at_least_one, default=20, metavar="N", help="for which each is offered (default: %(default)s)"
     )
     parser.add_argument(
-        "--people", type=at_least_one, default=2000, metavar="N", help="whom they are about (default: %(default)s)"
+        "--people", type=at_least_one, default=1000, metavar="N", help="whom they are about (default: %(default)s)"
     )
     return parser
 
