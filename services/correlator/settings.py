@@ -6,11 +6,12 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from services.correlator.policy import Policy
+from shared.service.access import AccessSettings
 from shared.service.settings import http_port
 from shared.streaming.service import StreamSettings
 
 
-class CorrelatorSettings(StreamSettings):
+class CorrelatorSettings(StreamSettings, AccessSettings):
     """The correlator's own settings: the numbers behind its rules."""
 
     model_config = SettingsConfigDict(env_prefix="CORRELATOR_", extra="ignore", frozen=True, populate_by_name=True)
