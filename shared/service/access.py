@@ -30,12 +30,12 @@ from shared.service.metrics import READS
 from shared.service.settings import ServiceSettings
 from shared.yaml_files import read_yaml
 
-Role = Literal["people_team", "sponsor", "protege", "operator"]
+Role = Literal["people-team", "sponsor", "protege", "operator"]
 Sort = Literal["measures", "employees", "prompts", "gaps", "explanations", "system"]
 """What can be read: figures of many people, people, what was asked of whom, why, and how the system does."""
 
 MAY_READ: Final[Mapping[Role, frozenset[Sort]]] = {
-    "people_team": frozenset(get_args(Sort)),
+    "people-team": frozenset(get_args(Sort)),
     "sponsor": frozenset({"employees", "prompts"}),
     "protege": frozenset({"employees", "gaps"}),
     "operator": frozenset({"system"}),
@@ -94,8 +94,8 @@ class Reader(_Part):
             raise ValueError(f"a {self.role} needs an employee_id: they see what concerns this employee")
         if self.role not in ("sponsor", "protege") and self.employee_id is not None:
             raise ValueError(f"employee_id means nothing for {self.role}")
-        if self.units and self.role != "people_team":
-            raise ValueError("units limit a people_team; the others are limited to themselves, or see nobody")
+        if self.units and self.role != "people-team":
+            raise ValueError("units limit a people-team; the others are limited to themselves, or see nobody")
         return self
 
 

@@ -23,7 +23,7 @@ from shared.streaming.topics import PARTITIONS, READS_AUDIT, create_topics
 TOKEN = "a token of the people team's"
 WHO = f"""
 readers:
-  - {{name: "people team {{0}}", role: people_team, token_sha256: {sha256(TOKEN.encode()).hexdigest()}}}
+  - {{name: "people team {{0}}", role: people-team, token_sha256: {sha256(TOKEN.encode()).hexdigest()}}}
 """
 
 

@@ -37,18 +37,18 @@ from tests.unit.test_insights import a_cycle, a_profile, apply, day, joined, log
 RECORD = PROJECT / "deploy" / "processing.yaml"
 
 
-def a_reader(role: Role = "people_team", token: str = "", **fields: Any) -> Reader:
+def a_reader(role: Role = "people-team", token: str = "", **fields: Any) -> Reader:
     name = fields.pop("name", f"a {role}")
     return Reader(name=name, role=role, token_sha256=sha256((token or name).encode()).hexdigest(), **fields)
 
 
 READERS = (
-    a_reader("people_team", "all"),
-    a_reader("people_team", "some", name="partner", units=("eng",)),
+    a_reader("people-team", "all"),
+    a_reader("people-team", "some", name="partner", units=("eng",)),
     a_reader("sponsor", "sue", employee_id="S1"),
     a_reader("protege", "ann", employee_id="E1"),
     a_reader("operator", "ops"),
-    Reader(name="by proxy", role="people_team", user="hr@example.com"),
+    Reader(name="by proxy", role="people-team", user="hr@example.com"),
 )
 
 
@@ -127,7 +127,7 @@ async def test_a_browser_s_password_and_the_proxy_s_word_let_in(guard: Guard) ->
     said_by_proxy = {"X-Forwarded-User": "hr@example.com", "X-Proxy-Secret": "of the proxy"}
     assert (await guard.get("/", **said_by_proxy)).status_code == 200
     assert (await guard.get("/", **{**said_by_proxy, "X-Proxy-Secret": "guessed"})).status_code == 401
-    assert [read.who for read in guard.noted] == ["a people_team", "by proxy"]
+    assert [read.who for read in guard.noted] == ["a people-team", "by proxy"]
 
 
 async def test_without_a_secret_no_proxy_is_believed() -> None:
@@ -192,8 +192,8 @@ async def test_a_reading_is_noted_before_it_is_given_and_what_can_t_be_noted_is_
     await guard.get("/v1/prompts?employee=E1", "all")
     (read,) = guard.noted
     assert (read.who, read.role, read.sort, read.asked, read.given) == (
-        "a people_team",
-        "people_team",
+        "a people-team",
+        "people-team",
         "prompts",
         "/v1/prompts?employee=E1",
         True,
@@ -209,7 +209,7 @@ async def test_a_reading_is_noted_before_it_is_given_and_what_can_t_be_noted_is_
         ("readers:\n  - name: a\n    role: boss\n    user: a\n", ":3: readers.0.role: Input should be"),
         ("readers:\n  - name: a\n    role: operator\n", ":2: readers.0: needs a user"),
         ("readers:\n  - {name: a, role: sponsor, user: a}\n", ":2: readers.0: a sponsor needs an employee_id"),
-        ("readers:\n  - {name: a, role: operator, user: a, units: [x]}\n", ":2: readers.0: units limit a people_team"),
+        ("readers:\n  - {name: a, role: operator, user: a, units: [x]}\n", ":2: readers.0: units limit a people-team"),
         ("readers:\n  - name: a\n    name: b\n", ":3: readers.0.name: is there twice"),
         (
             "readers:\n  - {name: a, role: operator, user: u}\n  - {name: b, role: operator, user: u}\n",
