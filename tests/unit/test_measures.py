@@ -147,7 +147,7 @@ def test_every_measure_says_in_words_what_it_is_and_where_it_misleads() -> None:
         assert (one.unit == "seconds") == one.name.endswith("_seconds"), one.name
 
 
-def test_every_measure_is_explained_to_people-teams_in_the_same_words() -> None:
+def test_every_measure_is_explained_to_people_teams_in_the_same_words() -> None:
     page = " ".join((Path(__file__).parents[2] / "docs" / "sponsors.md").read_text().split())
     for one in MEASURES:
         assert f"### {one.title} `{one.name}`, {one.unit}. {one.definition}" in page
