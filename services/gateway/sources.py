@@ -187,7 +187,8 @@ def _declared(doors: Doors, name: str) -> Declaration:
 
 def _webhook(declaration: Declaration) -> Webhook:
     if declaration.webhook is None:
-        raise UnknownSource(f"{declaration.name} has no webhook: its extracts are loaded by `tracker source load`")
+        instead = f"the {declaration.provider} service" if declaration.provider else "`tracker source load`"
+        raise UnknownSource(f"{declaration.name} has no webhook: {instead} takes what it sends")
     return declaration.webhook
 
 

@@ -154,6 +154,9 @@ class Declaration(_Declared):
     )
     webhook: Webhook | None = None
     bulk: Bulk | None = None
+    provider: Literal["scim"] | None = Field(
+        None, description="instead of webhook and bulk: the scim service, which makes the deliveries itself"
+    )
     fetch: Fetch | None = None
     tables: Tables = Field({}, description="what lookup() looks up")
     each: Jmes | None = Field(None, description="the list of entries in a delivery, where it may have several")
@@ -169,8 +172,10 @@ class Declaration(_Declared):
 
     @model_validator(mode="after")
     def _is_read_in_one_way(self) -> Declaration:
-        if self.webhook is None and self.bulk is None:
-            raise ValueError("webhook: is missing: a source has a webhook, or bulk, or both")
+        if self.provider is None and self.webhook is None and self.bulk is None:
+            raise ValueError("webhook: is missing: a source has a webhook, or bulk, or both, or a provider")
+        if self.provider is not None and (self.webhook is not None or self.bulk is not None):
+            raise ValueError("provider: goes with neither webhook nor bulk: the service makes its deliveries")
         if self.fetch is not None and (self.each is not None or self.mapper is not None):
             raise ValueError("fetch: goes with neither each nor mapper")
         if bool(self.events) == bool(self.mapper):

@@ -40,6 +40,9 @@ SOURCES_RECEIVED: Final = "sources.received"
 SOURCES_ROWS: Final = "sources.rows"
 """Which rows of a source's extracts are known, by a digest of each; what has not changed is not sent again."""
 
+SCIM_RESOURCES: Final = "scim.resources"
+"""The users and groups that an identity system has provisioned, each as it is now."""
+
 LARGEST_RECORD: Final = 4 * 1024 * 1024
 """Bytes of the largest record that a service writes. A source may write as much as a broker takes unasked, which is
 1 MiB; its dead letter, or its parked copy, is that and our headers."""
@@ -103,6 +106,8 @@ ALL_TOPICS: Final[tuple[TopicSpec, ...]] = (
     *(TopicSpec(dead_topic(name), partitions=1, config=_KEEP_WHATEVER_THE_SIZE) for name in _READ_TOPICS),
     TopicSpec(IDENTITIES, config=_COMPACTED),
     TopicSpec(SOURCES_ROWS, config=_COMPACTED),
+    # One partition: of two who take a userName at once, all readers see the same one first.
+    TopicSpec(SCIM_RESOURCES, partitions=1, config=_COMPACTED),
 )
 
 
