@@ -118,9 +118,11 @@ def patch(*operations: dict[str, Any]) -> dict[str, Any]:
     return {"schemas": [PATCH], "Operations": list(operations)}
 
 
-def a_user(number: str | None = "E1", name: str = "ann", manager: Any = None, **changes: Any) -> dict[str, Any]:
+def a_user(
+    number: str | None = "E1", name: str = "ann", manager: Any = None, department: str = "Payments", **changes: Any
+) -> dict[str, Any]:
     """A user as Entra ID creates one; None leaves an attribute out."""
-    enterprise = {"employeeNumber": number, "department": "Payments", "manager": manager}
+    enterprise = {"employeeNumber": number, "department": department, "manager": manager}
     return without_nothing(
         {
             "schemas": [CORE, ENTERPRISE],

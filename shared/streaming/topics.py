@@ -106,8 +106,7 @@ ALL_TOPICS: Final[tuple[TopicSpec, ...]] = (
     *(TopicSpec(dead_topic(name), partitions=1, config=_KEEP_WHATEVER_THE_SIZE) for name in _READ_TOPICS),
     TopicSpec(IDENTITIES, config=_COMPACTED),
     TopicSpec(SOURCES_ROWS, config=_COMPACTED),
-    # One partition: of two who take a userName at once, all readers see the same one first.
-    TopicSpec(SCIM_RESOURCES, partitions=1, config=_COMPACTED),
+    TopicSpec(SCIM_RESOURCES, config=_COMPACTED),
 )
 
 

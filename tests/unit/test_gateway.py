@@ -152,7 +152,7 @@ def test_a_token_speaks_for_its_source_and_for_no_other() -> None:
 
 def test_a_source_may_have_two_tokens_while_one_is_replaced() -> None:
     tokens = Tokens.parse(f"urn:a={'1' * 16},urn:a={'2' * 16}")
-    assert tokens.sender_of("1" * 16) == tokens.source_of("2" * 16) == "urn:a"
+    assert tokens.sender_of("1" * 16) == tokens.sender_of("2" * 16) == "urn:a"
 
 
 def test_a_token_may_end_in_an_equals_sign() -> None:
@@ -164,8 +164,8 @@ def test_a_token_may_end_in_an_equals_sign() -> None:
     [
         ("", "nobody could send"),
         (" , ", "nobody could send"),
-        ("urn:a", "entry 1 is not source=token"),
-        (f"urn:a={'1' * 16},=secretsecretsecret", "entry 2 is not source=token"),
+        ("urn:a", "entry 1 is not sender=token"),
+        (f"urn:a={'1' * 16},=secretsecretsecret", "entry 2 is not sender=token"),
         ("urn:a=short", "shorter than 16"),
         (f"urn:a={'1' * 16},urn:b={'1' * 16}", "also another's"),
     ],
