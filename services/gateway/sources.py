@@ -187,8 +187,7 @@ def _declared(doors: Doors, name: str) -> Declaration:
 
 def _webhook(declaration: Declaration) -> Webhook:
     if declaration.webhook is None:
-        instead = f"the {declaration.provider} service" if declaration.provider else "`tracker source load`"
-        raise UnknownSource(f"{declaration.name} has no webhook: {instead} takes what it sends")
+        raise UnknownSource(f"{declaration.name} has no webhook: its file says by which other way it comes in")
     return declaration.webhook
 
 

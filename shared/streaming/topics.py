@@ -42,6 +42,8 @@ SOURCES_ROWS: Final = "sources.rows"
 
 SCIM_RESOURCES: Final = "scim.resources"
 """The users and groups that an identity system has provisioned, each as it is now."""
+SOURCES_CURSORS: Final = "sources.cursors"
+"""How far each list of a source that is polled has been read."""
 
 LARGEST_RECORD: Final = 4 * 1024 * 1024
 """Bytes of the largest record that a service writes. A source may write as much as a broker takes unasked, which is
@@ -107,6 +109,7 @@ ALL_TOPICS: Final[tuple[TopicSpec, ...]] = (
     TopicSpec(IDENTITIES, config=_COMPACTED),
     TopicSpec(SOURCES_ROWS, config=_COMPACTED),
     TopicSpec(SCIM_RESOURCES, config=_COMPACTED),
+    TopicSpec(SOURCES_CURSORS, config=_COMPACTED),
 )
 
 
