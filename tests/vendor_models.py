@@ -1,6 +1,6 @@
 """What vendors take: Adaptive Cards by Microsoft's published schema, Slack's Block Kit as its documentation has it.
 
-Slack publishes no schema. Its models are written from https://docs.slack.dev/reference/block-kit, as far as we send them:
+Slack publishes none. Its models are written from https://docs.slack.dev/reference/block-kit, as far as we send them:
 whatever we send that is not said there is an error here.
 """
 
