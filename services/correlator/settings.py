@@ -7,6 +7,7 @@ from pydantic_settings import SettingsConfigDict
 
 from services.correlator.policy import Policy
 from shared.service.access import AccessSettings
+from shared.contracts.feeds import Timezone
 from shared.service.settings import http_port
 from shared.streaming.service import StreamSettings
 
@@ -25,8 +26,12 @@ class CorrelatorSettings(StreamSettings, AccessSettings):
     levels_above: int = Field(
         Policy.levels_above, ge=1, le=10, description="levels a suggested sponsor is above the employee, at least"
     )
+    timezone: Timezone = Field(
+        Policy.timezone,
+        description="the company's time zone, as Europe/Berlin: for sponsors whose records name none, or UTC",
+    )
 
     @property
     def policy(self) -> Policy:
         """The numbers, as the rules take them."""
-        return Policy(self.evidence_pieces, self.half_life_days, self.suggestions, self.levels_above)
+        return Policy(self.evidence_pieces, self.half_life_days, self.suggestions, self.levels_above, self.timezone)

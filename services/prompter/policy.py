@@ -145,13 +145,16 @@ class SponsorPolicy:
         return None
 
 
-def policy_of(company: Policy, chosen: PreferencesSet | None, timezone: str) -> SponsorPolicy:
+def policy_of(
+    company: Policy, chosen: PreferencesSet | None, timezone: str, locale: str | None = None
+) -> SponsorPolicy:
     """Return what holds for a sponsor.
 
     Args:
         company: the company's defaults.
         chosen: the sponsor's own choices, if they have made any.
-        timezone: theirs by the company's records.
+        timezone: theirs by the company's records, or its default.
+        locale: theirs by the company's records, None where they name none.
     """
     zone = (zone_of(chosen.timezone) if chosen and chosen.timezone else None) or zone_of(timezone) or ZoneInfo("UTC")
     begin = end = None
@@ -171,7 +174,7 @@ def policy_of(company: Policy, chosen: PreferencesSet | None, timezone: str) -> 
         messages_per_week=limits[1] or limits[0],
         leave=chosen.leave if chosen is not None else (),
         channels=tuple(dict.fromkeys((*first, *company.channels))),
-        language=language_of(company.language, chosen.language if chosen is not None else None),
+        language=language_of(chosen.language if chosen is not None else None, locale, company.language),
     )
 
 
