@@ -12,6 +12,8 @@ from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from services.sources.accounts import Accounts
@@ -308,6 +310,34 @@ async def test_a_poller_that_dies_at_any_write_loses_no_page(write: int) -> None
     assert {person["id"] for person in world.received()} == {1, 2, 3, 4, 5}
     assert len(world.received()) <= 7, "no more than the page in hand is told again"
     assert world.asked[len(died_after)] == died_after[-1], "it goes on with the page that was not safe"
+
+
+@given(sizes=st.lists(st.integers(0, 3), min_size=1, max_size=5), kills=st.lists(st.integers(1, 4), max_size=6))
+@settings(max_examples=30)
+def test_however_often_it_is_killed_all_is_told_and_the_cursor_says_no_more_than_that(
+    sizes: list[int], kills: list[int]
+) -> None:
+    pages, number = {}, 0
+    for at, size in enumerate(sizes):
+        following = f"p{at + 1}" if at + 1 < len(sizes) else None
+        pages[f"cursor=p{at}" if at else ""] = people(*range(number, number + size), next=following)
+        number += size
+    world = World(a_source(), pages)
+
+    async def live_and_die() -> None:
+        for kill in [*kills, 10_000]:
+            world.writes = 0
+            world.dies_at = lambda count, outputs, kill=kill: count == kill  # type: ignore[misc]
+            await world.rounds(0.1)
+            told = {person["id"] for person in world.received()}
+            cursor = await world.cursor("acme/people")
+            if cursor.covered_until is not None:
+                return
+            done = int(cursor.round.at.removeprefix("p")) if cursor.round and cursor.round.at else 0
+            assert told >= set(range(sum(sizes[:done])))
+
+    asyncio.run(live_and_die())
+    assert {person["id"] for person in world.received()} == set(range(number))
 
 
 async def test_a_page_that_the_vendor_has_forgotten_makes_the_round_begin_anew() -> None:
