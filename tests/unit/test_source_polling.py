@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from services.sources.accounts import Accounts
-from services.sources.metrics import POLLS
+from services.sources.metrics import LAST_POLL, POLLS
 from services.sources.polling import Poller
 from shared.contracts.base import utc
 from shared.sources.declaration import Declaration
@@ -342,12 +342,16 @@ def test_however_often_it_is_killed_all_is_told_and_the_cursor_says_no_more_than
 
 async def test_a_page_that_the_vendor_has_forgotten_makes_the_round_begin_anew() -> None:
     world = World(a_source(), {"": people(1, next="b"), "cursor=b": httpx.Response(410)})
-    await world.rounds()
+    await world.rounds(12)
+    assert world.asked == ["", "cursor=b"] * 3
     assert (await world.cursor("acme/people")).covered_until is None
+    looks_well_at = LAST_POLL.labels("acme", "people")._value.get()
+    assert looks_well_at == NOW.timestamp(), "it breaks off at the same page each time, and PollsFail has to see that"
     world.pages["cursor=b"] = people(2)
-    await world.rounds(10)
-    assert world.asked == ["", "cursor=b", "", "cursor=b"]
-    assert [person["id"] for person in world.received()] == [1, 1, 2]
+    await world.rounds()
+    assert world.asked[6:] == ["", "cursor=b"]
+    assert [person["id"] for person in world.received()] == [1, 1, 1, 1, 2]
+    assert LAST_POLL.labels("acme", "people")._value.get() > looks_well_at
 
 
 async def test_a_poll_that_fails_and_one_without_news_are_told_apart() -> None:
