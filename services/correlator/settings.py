@@ -6,8 +6,8 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from services.correlator.policy import Policy
-from shared.service.access import AccessSettings
 from shared.contracts.feeds import Timezone
+from shared.service.access import AccessSettings
 from shared.service.settings import http_port
 from shared.streaming.service import StreamSettings
 
