@@ -21,6 +21,7 @@ from deploy.broker import Broker
 from deploy.feeding import Feeder
 from deploy.lag import LagReader
 from deploy.outcome import Insights, differences
+from deploy.postgres import a_postgres
 from deploy.spawn import free_ports, wait_until
 from deploy.stack import SERVICES
 from deploy.system import System, start_system, wait_until_quiet
@@ -44,7 +45,6 @@ from shared.streaming.records import Record
 from shared.streaming.topics import CAREER_EVENTS, DELIVERIES, PROMPTS, create_topics
 from tests.integration.test_sources import a_body, an_employee, deliver_bamboohr, with_levels
 from tests.panels import Prometheus, a_prometheus, choices_of, faults_in_lines, shown_of_rows
-from tests.postgres import a_postgres
 from tests.unit.test_insights import apply, recorded, said
 
 pytestmark = pytest.mark.kafka

@@ -98,7 +98,7 @@ def test_grafana_is_given_the_datasources_and_the_role() -> None:
     assert {source["type"]: source["uid"] for source in given["datasources"]}.keys() == DATASOURCES.keys()
     [read_model] = [source for source in given["datasources"] if source["uid"] == "readmodel"]
     assert read_model["user"] == DASHBOARDS
-    assert f"CREATE ROLE {DASHBOARDS} " in Path(PROJECT / "deploy/postgres/dashboards.sh").read_text()
+    assert f"CREATE ROLE {DASHBOARDS} " in Path(PROJECT / "deploy/grafana/make-role.sh").read_text()
 
 
 def named_at_all(query: str) -> set[str]:
