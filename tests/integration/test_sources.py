@@ -64,6 +64,18 @@ def with_levels(levels: str) -> str:
     return shipped.replace("levels: {}", f"levels: {{{levels}}}")
 
 
+def deliver_bamboohr(services: Supervisor, body: bytes, secret: str) -> httpx.Response:
+    timestamp = str(int(time.time()))
+    signature = hmac.new(secret.encode(), body + timestamp.encode(), hashlib.sha256).hexdigest()
+    headers = {
+        "Content-Type": "application/json",
+        "X-BambooHR-Timestamp": timestamp,
+        "X-BambooHR-Signature": signature,
+    }
+    url = services.url("gateway", "/v1/sources/bamboohr")
+    return httpx.post(url, content=body, headers=headers, trust_env=False, timeout=30)
+
+
 class Company:
     """A running gateway, sources and people service, and the folder of the sources' files."""
 
@@ -123,15 +135,7 @@ class Company:
 
     def deliver(self, body: bytes, secret: str = SECRET) -> httpx.Response:
         """Send a body as BambooHR does: HMAC-SHA256 over the body, then the timestamp."""
-        timestamp = str(int(time.time()))
-        signature = hmac.new(secret.encode(), body + timestamp.encode(), hashlib.sha256).hexdigest()
-        headers = {
-            "Content-Type": "application/json",
-            "X-BambooHR-Timestamp": timestamp,
-            "X-BambooHR-Signature": signature,
-        }
-        url = self.services.url("gateway", "/v1/sources/bamboohr")
-        return httpx.post(url, content=body, headers=headers, trust_env=False, timeout=30)
+        return deliver_bamboohr(self.services, body, secret)
 
     def publish(self, topic: str, records: list[tuple[bytes, bytes | None]]) -> None:
         """Write to a topic as the company's own systems do."""
