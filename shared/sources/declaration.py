@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -193,6 +194,7 @@ class Declaration(Declared):
         """Return what its expressions may call."""
         return SourceFunctions(self.timezone, self.tables)
 
+    @cached_property
     def headers_read(self) -> frozenset[str]:
         """Return the headers, in lower case, that have to be kept with a delivery for it to be read later."""
         found = {"content-type", *(name.lower() for name in self.headers)}
