@@ -189,7 +189,7 @@ class Declaration(Declared):
             raise ValueError("subject: is missing: events about one subject keep their order, so each has one")
         return self
 
-    @property
+    @cached_property
     def functions(self) -> SourceFunctions:
         """Return what its expressions may call."""
         return SourceFunctions(self.timezone, self.tables)
