@@ -54,6 +54,7 @@ _REASONS: Final[dict[ReasonCode, str]] = {
     "not_yet_seen": marked("You are not among those named as having seen it."),
     "variety": marked("It adds another side to the picture."),
     "spoken_for": marked("Somebody else has already spoken for them."),
+    "self_reported": marked("They say so themselves."),
 }
 _WITHDRAWN: Final[dict[WithdrawnBecause, str]] = {
     "cycle_closed": marked("The decision is closed."),
