@@ -7,22 +7,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from services.correlator.facts import learn
+from services.correlator.standing import is_hidden
+from services.correlator.state import EmployeeState
 from services.portal import answering
 from services.portal.answering import BadAnswer, Given, NotNow, standing
 from services.portal.projection import Row, project
 from services.portal.store import Store
 from services.portal.tables import metadata, origin
 from shared.contracts.career import ClockTicked, write_contract
-from shared.contracts.ids import EventId
+from shared.contracts.ids import EmployeeId, EventId
 from shared.streaming.records import Record
 from shared.streaming.topics import CAREER_EVENTS, PROMPTS
-from tests.portal import a_person, a_tie, a_tie_end
+from tests import career
+from tests.career import a_correction, a_retraction, an_achievement
+from tests.portal import a_hiding, a_person, a_piece, a_showing, a_tie, a_tie_end
 from tests.prompt_events import NOW, fulfilled, opened, updated, withdrawn
 
 SETTINGS = settings(max_examples=25, deadline=None)
@@ -60,7 +66,7 @@ def logs(draw: st.DrawFn) -> list[list[Row]]:
     records: list[list[Row]] = []
     versions = {"E2": 0, "E3": 0}
     for _ in range(draw(st.integers(1, 14))):
-        what = draw(st.sampled_from(["prompt", "prompt", "tick", "person", "tie", "end"]))
+        what = draw(st.sampled_from(["prompt", "prompt", "tick", "person", "tie", "end", "piece", "hide", "show"]))
         who = draw(st.sampled_from(sorted(versions)))
         at = NOW + timedelta(days=draw(st.integers(-5, 5)))
         if what == "prompt":
@@ -73,6 +79,9 @@ def logs(draw: st.DrawFn) -> list[list[Row]]:
             "person": lambda who=who, at=at: a_person(who, f"{who} from {at:%d}", effective_at=at),
             "tie": lambda who=who, at=at: a_tie(who, started_at=at),
             "end": lambda who=who, at=at: a_tie_end(who, ended_at=at),
+            "piece": lambda who=who, at=at: a_piece(employee=who, at=at, title=f"From {at:%d}"),
+            "hide": lambda who=who, at=at: a_hiding("A1", who, at=at),
+            "show": lambda who=who, at=at: a_showing("A1", who, at=at),
         }[what]()
         records.append(rows_of(CAREER_EVENTS, write_contract(event)))
     return records
@@ -91,6 +100,28 @@ def test_what_is_read_again_from_anywhere_and_in_other_runs_changes_nothing(log:
             # a crash, or a file put back from an older day: it goes on from an earlier place
             at = data.draw(st.integers(max(0, until - 2), until)) if data.draw(st.booleans()) else until
         assert content(again) == content(once)
+
+
+@SETTINGS
+@given(st.randoms(use_true_random=False))
+def test_in_whatever_order_it_is_said_a_persons_page_shows_what_the_rules_may_use(rng: Random) -> None:
+    said = [
+        rng.choice((an_achievement, a_correction, a_retraction, career.a_hiding, career.a_showing))(
+            rng.choice(("A1", "A2")), at=NOW + timedelta(days=rng.randrange(9))
+        )
+        for _ in range(rng.randint(1, 10))
+    ]
+    employee = EmployeeState("E1")
+    with a_store() as store:
+        for event in rng.sample(said, len(said)):
+            store.apply(rows_of(CAREER_EVENTS, write_contract(event)), {(CAREER_EVENTS, 0): 1})
+        for event in said:
+            employee = learn(employee, event)
+        assert {(one.achievement_id, one.said_by, one.hidden) for one in store.achievements_of(EmployeeId("E1"))} == {
+            (key, fact.stamp[1], is_hidden(employee, key))
+            for key, fact in employee.achievements.items()
+            if not fact.retracted
+        }
 
 
 @SETTINGS
