@@ -17,6 +17,7 @@ from services.portal.own import BadStatement
 from services.portal.sessions import COOKIE, OWN_COOKIE
 from services.portal.store import StoredAchievement
 from services.portal.told import who_was_told
+from shared import portal_links
 from shared.contracts.career import SELF
 from shared.contracts.ids import AchievementId, EmployeeId
 from shared.contracts.outputs import Evidence, PromptBody, Reason
@@ -98,6 +99,8 @@ def test_what_one_kind_of_link_opens_no_other_does() -> None:
     for read, token in (
         (lambda t: read_own_link([KEY], t, NOW), of_prompt),
         (lambda t: read_own_link([KEY], t, NOW), of_stop),
+        # what says the same, signed as those of prompts are
+        (lambda t: read_own_link([KEY], t, NOW), portal_links._signer([KEY]).dumps([MINA, 2**40])),
         (lambda t: read_link([KEY], t, NOW), an_own_token()),
         (lambda t: read_stop_link([KEY], t), an_own_token()),
     ):
