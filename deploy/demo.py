@@ -175,7 +175,6 @@ def _show(
     pages = Table.grid(padding=(0, 2))
     for what, url in (
         ("prompts as sponsors got them, with a way to answer", system.receiver),
-        ("the page of their own evidence, for whom that prompt is about", _own_page(system, prompt)),
         ("insights: overview", system.stack.url("insights", "/")),
         ("insights: dashboard", system.stack.url("insights", "/dashboard")),
         ("insights: API", system.stack.url("insights", "/openapi.json")),
@@ -183,6 +182,8 @@ def _show(
         ("metrics, of each service", system.stack.url("correlator", "/metrics")),
     ):
         pages.add_row(what, url)
+    out.print("The page of their own evidence, for whom that prompt is about:")
+    out.print(Text(_own_page(system, prompt)), soft_wrap=True)  # whole: it is no link if it is broken
     if stays:
         out.print(Panel(Group(pages, Text("\nAll of it runs until Ctrl-C.")), title="These run now", expand=False))
     else:
