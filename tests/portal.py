@@ -63,6 +63,8 @@ class Portal:
         self.store.begin("a-kafka", {})
         self.written: list[Output] = []
         self.fails_with: NotWritten | None = None
+        self.on_take_back: PromptEvent | None = None
+        """What the correlator says once an answer is taken back; None while it says nothing."""
         self.now = now
         self._offset = 0
         settings = PortalSettings(**{"url": URL, "keys": KEY, **changes})
@@ -82,6 +84,8 @@ class Portal:
                 self.read(record.topic, record.value, record.key)
             if record.topic == own.FEED and not self.intake_is_away:
                 self.reads_career(*taken_in(record, self.now))
+            if self.on_take_back is not None and b"withdrawn" in (record.value or b""):
+                self.reads_prompt(self.on_take_back)
         return asyncio.sleep(0)
 
     def read(self, topic: str, value: bytes | None, key: bytes | None = None) -> None:
@@ -151,6 +155,11 @@ class Browser:
             path for path in re.findall(r'<form method="post" action="([^"]+)"', page.text) if path.endswith(action)
         }
         return await self.http.post(path, data={"form": token_of(page), **fields})
+
+    async def takes_back(self, page: httpx.Response, action: str) -> httpx.Response:
+        """Press the button of `page` by which an answer is taken back."""
+        (answer,) = set(re.findall(r'<input type="hidden" name="answer" value="([^"]+)">', page.text))
+        return await self.sends(page, action, answer=answer)
 
 
 def taken_in(record: Output, now: datetime) -> list[CareerEvent]:

@@ -56,6 +56,7 @@ from shared.contracts.career import (
     EndorsementGiven,
     EndorsementWithdrawn,
     PromptDeclined,
+    PromptDeclineWithdrawn,
     PromptSnoozed,
     RelationshipEnded,
     RelationshipStarted,
@@ -181,7 +182,14 @@ def _career_rows(event: CareerEvent) -> Iterator[Row]:
             yield CycleCancelledRow(event.cycle_id, event.reason, *event.stamp)
         case ClockTicked():
             yield ClockRow(event.now)
-        case TiedPersonChanged() | PromptDeclined() | PromptSnoozed() | AchievementHidden() | AchievementShown():
+        case (
+            TiedPersonChanged()
+            | PromptDeclined()
+            | PromptDeclineWithdrawn()
+            | PromptSnoozed()
+            | AchievementHidden()
+            | AchievementShown()
+        ):
             # Counted, and no row: what they lead to is in the prompts and gaps that the correlator writes.
             return
 

@@ -125,8 +125,10 @@ def test_in_whatever_order_it_is_said_a_persons_page_shows_what_the_rules_may_us
 
 
 @SETTINGS
-@given(st.lists(st.sampled_from(["endorse", "decline", "snooze", "not me", "open again", "close"]), max_size=12))
-def test_each_opening_of_a_prompt_is_settled_once_at_most(steps: list[str]) -> None:
+@given(
+    st.lists(st.sampled_from(["endorse", "decline", "snooze", "not me", "undo", "open again", "close"]), max_size=14)
+)
+def test_each_opening_of_a_prompt_is_settled_once_at_most_or_once_more_for_each_undo(steps: list[str]) -> None:
     with a_store() as store:
         version, now, opening = 1, NOW, 0
         store.apply(rows_of(PROMPTS, write_contract(opened(1))), {(PROMPTS, 0): 1})
@@ -136,6 +138,7 @@ def test_each_opening_of_a_prompt_is_settled_once_at_most(steps: list[str]) -> N
             now += timedelta(minutes=1)
             prompt = store.prompt(opened().prompt_id)
             assert prompt is not None
+            undoable = answering.undoable(prompt, now)
             try:
                 match step:
                     case "endorse":
@@ -146,6 +149,8 @@ def test_each_opening_of_a_prompt_is_settled_once_at_most(steps: list[str]) -> N
                         given_now = answering.snooze(prompt, now + timedelta(days=1), str(number), now)
                     case "not me":
                         given_now = answering.refuse(prompt, "", now)
+                    case "undo":
+                        given_now = answering.take_back(prompt, undoable[1] if undoable else "", now)
                     case _:
                         version += 1
                         event = opened(version) if step == "open again" else withdrawn(version)
@@ -153,13 +158,14 @@ def test_each_opening_of_a_prompt_is_settled_once_at_most(steps: list[str]) -> N
                         store.apply(rows_of(PROMPTS, write_contract(event)), {(PROMPTS, 0): version})
                         continue
             except (NotNow, BadAnswer):
-                assert standing(prompt) != "open"
+                assert undoable is None if step == "undo" else standing(prompt) != "open"
                 continue
-            assert standing(prompt) == "open"
+            assert step == "undo" or standing(prompt) == "open"
             assert given_now.event_id not in seen  # nothing that was said before is said again
             seen.add(given_now.event_id)
             settled.setdefault(opening, []).append(given_now)
             store.apply(rows_of(given_now.output.topic, given_now.output.value or b""), {(PROMPTS, 0): version})
             assert store.knows(given_now.event_id)
         for given_then in settled.values():
-            assert len([one for one in given_then if one.kind in ("endorsed", "declined")]) <= 1
+            kinds = [one.kind for one in given_then]
+            assert kinds.count("endorsed") + kinds.count("declined") <= 1 + kinds.count("taken_back")
