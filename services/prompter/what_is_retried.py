@@ -48,6 +48,7 @@ class Verdict:
         status: the HTTP status, where there was an answer.
         retry_after: seconds that the receiver asks us to wait, at most the cap; None when it asks for nothing.
         may_have_arrived: not delivered as far as we know, but the receiver may have taken it.
+        of_one_recipient: it says something of this sponsor's mailbox, and nothing of the endpoint.
     """
 
     result: Result
@@ -55,6 +56,7 @@ class Verdict:
     status: int | None = None
     retry_after: float | None = None
     may_have_arrived: bool = False
+    of_one_recipient: bool = False
 
     @property
     def try_again(self) -> bool:
