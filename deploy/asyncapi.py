@@ -31,6 +31,7 @@ from shared.streaming.topics import (
     PEOPLE_CHANGES,
     PORTAL_AUDIT,
     PROMPTS,
+    SCIM_RESOURCES,
     SOURCES_CURSORS,
     SOURCES_RECEIVED,
     SOURCES_ROWS,
@@ -60,6 +61,7 @@ _KEYS: Final[Mapping[str, str]] = {
     IDENTITIES: "A ref, as email:ann@example.com. The value is the employee's id.",
     SOURCES_RECEIVED: "What the source names as its subject, or the source's name. The value is what it sent, as it "
     "came; the header `source` names it, and headers that begin with http- are the request's.",
+    SCIM_RESOURCES: "The kind of resource (User, Group), a slash, its id. The value is as RFC 7643 has it.",
     SOURCES_CURSORS: "The source's name, a slash, the list's. The value is how far it has been polled.",
     SOURCES_ROWS: "The source's name, a slash, the row's key. The value is a digest and the extract's time.",
 }

@@ -40,6 +40,8 @@ SOURCES_RECEIVED: Final = "sources.received"
 SOURCES_ROWS: Final = "sources.rows"
 """Which rows of a source's extracts are known, by a digest of each; what has not changed is not sent again."""
 
+SCIM_RESOURCES: Final = "scim.resources"
+"""The users and groups that an identity system has provisioned, each as it is now."""
 SOURCES_CURSORS: Final = "sources.cursors"
 """How far each list of a source that is polled has been read."""
 
@@ -106,6 +108,7 @@ ALL_TOPICS: Final[tuple[TopicSpec, ...]] = (
     *(TopicSpec(dead_topic(name), partitions=1, config=_KEEP_WHATEVER_THE_SIZE) for name in _READ_TOPICS),
     TopicSpec(IDENTITIES, config=_COMPACTED),
     TopicSpec(SOURCES_ROWS, config=_COMPACTED),
+    TopicSpec(SCIM_RESOURCES, config=_COMPACTED),
     TopicSpec(SOURCES_CURSORS, config=_COMPACTED),
 )
 
