@@ -235,12 +235,13 @@ class LogPosition(Contract):
 
 
 class Settings(Contract):
-    """The numbers that the rules went by."""
+    """The numbers, and the time zone, that the rules went by."""
 
     evidence_pieces: int
     half_life_days: int
     suggestions: int
     levels_above: int
+    timezone: str
 
 
 class Explanation(Contract):
