@@ -236,13 +236,14 @@ class LogPosition(Contract):
 
 
 class Settings(Contract):
-    """The numbers that the rules went by."""
+    """The numbers, and the time zone, that the rules went by."""
 
     evidence_pieces: int
     half_life_days: int
     suggestions: int
     levels_above: int
     self_reported_weight: float
+    timezone: str
 
 
 class Explanation(Contract):

@@ -1,4 +1,4 @@
-"""The numbers behind the rules, in one place."""
+"""The numbers behind the rules, and the zone that times are told in, in one place."""
 
 from __future__ import annotations
 
