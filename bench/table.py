@@ -91,7 +91,7 @@ def page(results: Results) -> str:
 
 
 def table(figures: Iterable[Figure]) -> str:
-    """Return one Markdown table, a row for each benchmark, size (the smaller first) and peer (as they were measured)."""
+    """Return one Markdown table, a row for each benchmark, size (small first) and peer (as they were measured)."""
     rows: dict[tuple[str, str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     sizes: dict[str, tuple[int, ...]] = {}  # by its words, whose order would put 1,000 before 100
     for figure in figures:
