@@ -11,10 +11,12 @@ from typing import Any, Final
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
+from shared.service.settings import PersonKeySettings
 from shared.sources.declaration import Declaration
 from shared.sources.delivery import Delivery, to_record
 from shared.sources.mapping import key_of
 from shared.sources.rows import DIGEST_BYTES, BadRow, Row, news, read_rows
+from shared.streaming.person_keys import Keyring, opened_keyring
 from shared.streaming.records import Output
 from shared.streaming.topics import SOURCES_ROWS
 
@@ -64,9 +66,10 @@ def load(
         )
     loaded = Loaded()
     seen = 0
-    with closing(
-        KafkaProducer(bootstrap_servers=servers, acks="all", enable_idempotence=True, linger_ms=5)
-    ) as producer:
+    with (
+        opened_keyring(PersonKeySettings(), bootstrap_servers) as keys,
+        closing(KafkaProducer(bootstrap_servers=servers, acks="all", enable_idempotence=True, linger_ms=5)) as producer,
+    ):
         waiting: list[tuple[Row, bytes]] = []
         for row, digest in news(_rows(declaration, path, loaded), known):
             seen += row.key in known
@@ -75,10 +78,10 @@ def load(
                 continue
             waiting.append((row, digest))
             if len(waiting) >= BATCH:
-                _send(producer, declaration, waiting, as_of)
+                _send(producer, keys, declaration, waiting, as_of)
                 waiting = []
         if waiting:
-            _send(producer, declaration, waiting, as_of)
+            _send(producer, keys, declaration, waiting, as_of)
     unchanged = loaded.rows - loaded.sent
     loaded.missing = len(known) - unchanged - seen
     return loaded
@@ -99,10 +102,15 @@ def _rows(declaration: Declaration, path: Path, loaded: Loaded) -> Iterator[Row]
 
 
 def _send(
-    producer: KafkaProducer, declaration: Declaration, rows: Sequence[tuple[Row, bytes]], as_of: datetime
+    producer: KafkaProducer,
+    keys: Keyring,
+    declaration: Declaration,
+    rows: Sequence[tuple[Row, bytes]],
+    as_of: datetime,
 ) -> None:
     deliveries = [Delivery(declaration.name, row.body(as_of), {}, as_of) for row, _ in rows]
-    _acknowledged(producer, [to_record(declaration, one, key_of(declaration, one)) for one in deliveries])
+    records = [to_record(declaration, one, key_of(declaration, one)) for one in deliveries]
+    _acknowledged(producer, keys.seal_all(records))
     # Only now: remembered first, a row that was then not sent would never be news again.
     stamp = int(as_of.timestamp()).to_bytes(8, "big")
     _acknowledged(
@@ -113,7 +121,7 @@ def _send(
 
 def _acknowledged(producer: KafkaProducer, outputs: Sequence[Output]) -> None:
     sent: list[Any] = [
-        producer.send(output.topic, key=output.key, value=output.value, headers=list(output.headers))
+        producer.send(output.topic, output.value, output.key, list(output.headers), output.partition)
         for output in outputs
     ]
     for future in sent:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from services.correlator.api import make_api
 from services.correlator.handlers import Correlator
 from services.correlator.settings import CorrelatorSettings
+from shared.streaming.person_keys import Keyring
 from shared.streaming.service import StreamService
 from shared.streaming.topics import CAREER_EVENTS
 
@@ -13,8 +14,10 @@ NAME = "correlator"
 
 def build(settings: CorrelatorSettings) -> StreamService:
     """Return the service, not started."""
+    servers = settings.kafka_bootstrap_servers
+    keys = Keyring(settings, servers)
     service = StreamService(
-        NAME, settings, http=lambda health: make_api(settings.kafka_bootstrap_servers, settings.policy, health)
+        NAME, settings, http=lambda health: make_api(servers, keys, settings.policy, health), keys=keys
     )
     state = service.state("standing")
     correlator = Correlator(state, settings.policy, NAME, service.keep)

@@ -10,15 +10,23 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from shared.contracts.ids import EmployeeId, Ref
 from shared.streaming.metrics import IDENTITIES_KNOWN
+from shared.streaming.person_keys import Keyring
+from shared.streaming.records import as_read
 from shared.streaming.topics import IDENTITIES, PARTITIONS
 
 log = structlog.get_logger(__name__)
 
 
 class Directory:
-    """All refs that are known, in this process. A part of a `StreamService`: up to date before records flow."""
+    """All refs that are known, in this process. A part of a `StreamService`: up to date before records flow.
 
-    def __init__(self, bootstrap_servers: str) -> None:
+    Args:
+        bootstrap_servers: Kafka.
+        keys: open what is sealed.
+    """
+
+    def __init__(self, bootstrap_servers: str, keys: Keyring) -> None:
+        self._keys = keys
         self._bootstrap_servers = bootstrap_servers
         self._known: dict[str, str] = {}
         self._consumer: AIOKafkaConsumer | None = None
@@ -84,10 +92,12 @@ class Directory:
     async def _read_on(self, consumer: AIOKafkaConsumer) -> None:
         while True:
             batches = await consumer.getmany(timeout_ms=200)
+            said = [as_read(record) for records in batches.values() for record in records]
+            if said and self._keys.is_on:
+                said = list(await asyncio.to_thread(self._keys.open_all, said))
             async with self._moved:
-                for records in batches.values():
-                    for record in records:
-                        self._learn(record.key, record.value)
+                for record in said:
+                    self._learn(record.key, record.value)
                 # also when nothing came: a position can move over records that were compacted away
                 self._moved.notify_all()
             IDENTITIES_KNOWN.set(len(self._known))
