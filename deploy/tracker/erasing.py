@@ -114,7 +114,7 @@ def run(asked: argparse.Namespace) -> int:
                     file=sys.stderr,
                 )
                 return 2
-            erasure = _Erasure.of(asked, keys, watch)
+            erasure = Erasure.of(asked, keys, watch)
             return _erased(asked, erasure)
     except (NotErased, NotRead, KeysAway) as exc:
         print(f"tracker person erase: {exc}", file=sys.stderr)
@@ -127,7 +127,7 @@ def run(asked: argparse.Namespace) -> int:
     return 1
 
 
-def _erased(asked: argparse.Namespace, erasure: _Erasure) -> int:
+def _erased(asked: argparse.Namespace, erasure: Erasure) -> int:
     if not asked.dry_run:
         erasure.check_that_it_may_begin()
     held = erasure.held()
@@ -165,7 +165,7 @@ def _confirmed(employee: str, held: Mapping[str, int]) -> bool:
 
 def _tell(
     asked: argparse.Namespace,
-    erasure: _Erasure,
+    erasure: Erasure,
     held: Mapping[str, int],
     done: Mapping[str, Any],
     left: Mapping[str, int],
@@ -187,7 +187,7 @@ def _tell(
 
 
 @dataclass
-class _Erasure:
+class Erasure:
     """One person's erasure.
 
     Attributes:
@@ -203,7 +203,8 @@ class _Erasure:
     topics: dict[str, list[int]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, asked: argparse.Namespace, keys: Keyring, watch: Watched) -> _Erasure:
+    def of(cls, asked: argparse.Namespace, keys: Keyring, watch: Watched) -> Erasure:
+        """Find out by which names the person is known."""
         refs = [*refs_of(asked.bootstrap_servers, asked.employee, keys, watch), *asked.ref]
         names = frozenset({name_of(asked.employee), *map(Ref, refs)})
         topics = {name: of for name, of in partitions_by_topic(asked.bootstrap_servers).items() if name[:2] != "__"}
@@ -317,7 +318,7 @@ class _Erasure:
                 for key, record in self._newest(topic, self._is_trace).items():
                     if record.value is None:
                         continue
-                    left = self._left(topic, key.decode(errors="replace").partition("/")[2], record.value)
+                    left = self.left(topic, key.decode(errors="replace").partition("/")[2], record.value)
                     if left != record.value:
                         sent.append(producer.send(topic, left, key, partition=record.partition))
                 for future in sent:
@@ -338,7 +339,7 @@ class _Erasure:
                     newest.pop(record.key, None)
         return newest
 
-    def _left(self, topic: str, key: str, value: bytes) -> bytes | None:
+    def left(self, topic: str, key: str, value: bytes) -> bytes | None:
         """Return what is left of a state; None where it is theirs."""
         person = self.asked.employee
         kind, _, whose = key.rpartition("/")

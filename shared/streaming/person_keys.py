@@ -313,6 +313,11 @@ class Keyring:
         """Tell whether a key of `person-keys` is that of a key of one of these names, destroyed or not."""
         return len(place) > _MARK_BYTES and place[:_MARK_BYTES] in {self._mark(name) for name in names}
 
+    def erased(self) -> dict[str, str]:
+        """Return when each erased name was erased and by whom, as JSON, under its mark in hex."""
+        self.catch_up()
+        return {mark.hex(): told.decode() for mark, told in self._erased.items()}
+
     def opaque(self, name: Ref) -> str:
         """Return how a person is named where their name must not be: the mark, in hex."""
         return self._mark(name).hex()

@@ -8,12 +8,15 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from deploy.feeding import Feeder
 from deploy.lag import LagReader
 from deploy.outcome import Insights
 from deploy.stack import SERVICES
 from deploy.system import System, wait_until_quiet
 from deploy.tracker.__main__ import main as tracker
+from services.insights import forgetting as insights_forgetting
 from shared.company.records import FeedRecord, feed_record
 from shared.company.scenario import Scenario
 from shared.contracts.base import utc
@@ -62,6 +65,11 @@ def a_person_is_erased_everywhere(
     ]
     assert unsealed == [], unsealed
 
+    # it dies in the midst, and is run again
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(insights_forgetting, "scrub", dies)
+        code, told = erasing(system, who, tmp_path, "--yes", "--json")
+    assert (code, "Run it again" in told) == (1, True), told
     code, told = erasing(system, who, tmp_path, "--yes", "--json")
     done = json.loads(told)
     assert (code, done["stays"]) == (0, []), told
@@ -81,6 +89,10 @@ def a_person_is_erased_everywhere(
     assert wait_until_quiet(system, lag, within=60) == {}
     assert erasing(system, who, tmp_path, "--dry-run") == (3, f"tracker person erase: nothing is held on {who!r}\n")
     assert system.stack.dead() == {}
+
+
+def dies(_: object) -> None:
+    raise OSError("the power is gone")
 
 
 def last_words_of(who: str, sponsor: str) -> list[FeedRecord]:

@@ -129,6 +129,7 @@ def test_an_erased_person_is_refused_for_good_by_any_of_their_names_sealed_or_no
             Output(IDENTITIES, b"github:e", b"E1"),
             an_output({"employee_id": "E2"}, b"E2"),
         ]
+        assert set(keys.erased()) == {keys.opaque(Ref("hris:E1")), keys.opaque(Ref("email:e@x.example"))}
         again = Shared(topic, *masters)
         assert opened_by(again, *again.seal_all(late)) == [{"employee_id": "E2"}]
         # written by somebody who knows nothing of it
