@@ -1,44 +1,20 @@
-"""What services and the read model have of others once a person has been erased."""
+"""What services have of others once a person has been erased."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 
 import msgspec
-from sqlalchemy import Engine
 
-from deploy.tracker.searching import Marks
-from services.insights.applying import Projection, apply_run
-from services.insights.forgetting import forget as forget_in_insights
-from services.insights.forgetting import scrub
-from services.insights.projection import project
 from services.people.forgetting import forget as forget_in_people
 from services.people.history import in_force, timeline
 from services.people.state import Contact, Fields, Patch, PersonState, Tie, TieFact, Watcher
 from services.prompter.forgetting import forget as forget_in_prompter
 from services.prompter.state import Choices, Held, Outgoing, Part, Sponsor
 from shared.contracts.base import utc
-from shared.contracts.career import EndorsementGiven
 from shared.contracts.ids import EmployeeId, EventId, Ref, RelationshipId, UnitId
-from shared.contracts.outputs import GapOpened, PromptOpened, SuggestedSponsor
-from shared.database import open_database
 from shared.streaming.intake import forget_parked
-from shared.streaming.sealing import cleaned, name_of
-from tests.unit.test_insights import (
-    a_profile,
-    delivered,
-    dump,
-    empty_schema,
-    joined,
-    logged,
-    missing,
-    noted,
-    prompted,
-    said,
-    tied,
-)
+from shared.streaming.sealing import cleaned
 
 T = utc(2026, 1, 1)
 GONE = EmployeeId("S1")
@@ -116,51 +92,3 @@ def test_what_is_parked_under_their_name_goes_and_what_names_them_loses_the_name
     assert left is not None
     assert b"e@x.example" not in left.replace(b"u@x.example", b"")
     assert b"erased-1@erased.invalid" in left
-
-
-# -- insights -------------------------------------------------------------------------------------
-
-
-def test_a_read_model_that_forgets_has_the_rows_of_one_that_never_knew(tmp_path: Path) -> None:
-    suggestions = (
-        SuggestedSponsor(person_id=GONE, name="Sam Roe", level=7, why="a mentor"),
-        SuggestedSponsor(person_id=EmployeeId("M1"), name="Mo Diaz", level=7, why="a mentor"),
-    )
-    records = logged(
-        joined("E1", profile=a_profile("Ann Lee", manager_id="S1")),
-        joined("S1", profile=a_profile("Sam Roe")),
-        joined("E2"),
-        tied("E1", "S1"),
-        tied("E1", "S2", tie="other"),
-        said(EndorsementGiven, 11, employee_id="E1", endorsement_id="N1", sponsor_id="S1", given_at=T),
-        prompted(PromptOpened, 1),
-        prompted(PromptOpened, 1, sponsor="S2"),
-        delivered(),
-        noted(),
-        missing(GapOpened, 1, suggestions=suggestions),
-        missing(GapOpened, 1, employee="S1"),
-    )
-    keys = {number: msgspec.json.decode(r.value or b"").get("employee_id") for number, r in enumerate(records)}
-    erased: Callable[[Ref], bool] = lambda name: name == name_of("S1")  # noqa: E731
-    left = [
-        msgspec.structs.replace(record, value=value)
-        for number, record in enumerate(records)
-        if (value := cleaned(record.topic, str(keys[number]).encode(), record.value or b"", erased, str)) is not None
-    ]
-    knew, never_knew = (a_read_model(tmp_path / name) for name in ("knew.db", "never.db"))
-    for engine, log in ((knew, records), (never_knew, left)):
-        apply_run(engine, [Projection(r.topic, r.partition, r.offset, project(r)) for r in log])
-    marks = Marks("S1", [])
-    changed = forget_in_insights(knew, "S1", lambda text: marks.name(text.encode()))
-    assert changed["profiles"] == 2  # theirs, and that of somebody whose manager they were
-    scrub(knew)
-    counts = ("progress", "event_counts", "counted_events")
-    assert dump(knew, without=counts) == dump(never_knew, without=counts)
-    for engine in (knew, never_knew):
-        engine.dispose()
-    assert b"Sam Roe" not in b"".join(file.read_bytes() for file in tmp_path.glob("knew.db*"))
-
-
-def a_read_model(file: Path) -> Engine:
-    file.write_bytes(empty_schema())
-    return open_database(f"sqlite:///{file}", "insights")
