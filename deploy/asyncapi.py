@@ -32,6 +32,7 @@ from shared.streaming.topics import (
     PERSON_KEYS,
     PORTAL_AUDIT,
     PROMPTS,
+    SOURCES_CURSORS,
     SOURCES_RECEIVED,
     SOURCES_ROWS,
     SPONSOR_CHOICES,
@@ -62,6 +63,7 @@ _KEYS: Final[Mapping[str, str]] = {
     "came; the header `source` names it, and headers that begin with http- are the request's.",
     PERSON_KEYS: "A mark of one of a person's names, and the id of its key: the value is that key, wrapped. Or "
     "the mark alone: the value says when that person was erased, and by whom.",
+    SOURCES_CURSORS: "The source's name, a slash, the list's. The value is how far it has been polled.",
     SOURCES_ROWS: "The source's name, a slash, the row's key. The value is a digest and the extract's time.",
 }
 

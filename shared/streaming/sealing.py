@@ -29,6 +29,7 @@ from shared.streaming.topics import (
     PEOPLE_CHANGES,
     PORTAL_AUDIT,
     PROMPTS,
+    SOURCES_CURSORS,
     SOURCES_ROWS,
     SPONSOR_CHOICES,
     feed_topic,
@@ -57,7 +58,7 @@ class Broken(ValueError):
 
 _SAID_HERE: Final = frozenset({CAREER_EVENTS, PEOPLE_CHANGES, PROMPTS, GAPS, DELIVERIES, SPONSOR_CHOICES, PORTAL_AUDIT})
 """Topics whose values are of our own contracts."""
-_NOBODYS: Final = (feed_topic("cycles"), SOURCES_ROWS)
+_NOBODYS: Final = (feed_topic("cycles"), SOURCES_CURSORS, SOURCES_ROWS)
 """Topics, with those of their dead letters and parked events, that are about nobody."""
 _IDS: Final = ("employee_id", "sponsor_id", "other_id", "report_id", "contact_id", "log_of", "person_id")
 """Fields of our contracts that hold an employee's id, and without whom the record would say nothing."""

@@ -45,6 +45,9 @@ SOURCES_ROWS: Final = "sources.rows"
 PERSON_KEYS: Final = "person-keys"
 """The keys under which records are sealed, wrapped, and who has been erased; see `shared/streaming/person_keys.py`."""
 
+SOURCES_CURSORS: Final = "sources.cursors"
+"""How far each list of a source that is polled has been read."""
+
 LARGEST_RECORD: Final = 4 * 1024 * 1024
 """Bytes of the largest record that a service writes. A source may write as much as a broker takes unasked, which is
 1 MiB; its dead letter, or its parked copy, is that and our headers."""
@@ -115,6 +118,7 @@ ALL_TOPICS: Final[tuple[TopicSpec, ...]] = (
     TopicSpec(IDENTITIES, config=_COMPACTED),
     TopicSpec(SOURCES_ROWS, config=_COMPACTED),
     TopicSpec(PERSON_KEYS, partitions=1, config=_COMPACTED),
+    TopicSpec(SOURCES_CURSORS, config=_COMPACTED),
 )
 
 
