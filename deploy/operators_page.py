@@ -23,7 +23,7 @@ from shared.service.settings import ServiceSettings, environment_name
 from shared.streaming.service import StreamSettings
 
 PAGE: Final = PROJECT / "docs" / "operators.md"
-_STREAMS: Final = "all but gateway and portal"
+_STREAMS: Final = "all but gateway, portal and scim"
 STREAM_METRICS: Final = ("shared.streaming.metrics", "shared.engine.metrics")
 """The modules of the metrics that every service has which reads from Kafka."""
 

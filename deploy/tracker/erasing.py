@@ -50,7 +50,15 @@ from shared.streaming.reading import NotRead, partitions_by_topic, read_to_the_e
 from shared.streaming.records import Record
 from shared.streaming.sealing import name_of
 from shared.streaming.service import StreamSettings
-from shared.streaming.topics import FEEDS, IDENTITIES, LARGEST_BATCH, PERSON_KEYS, SOURCES_ROWS, partition_of
+from shared.streaming.topics import (
+    FEEDS,
+    IDENTITIES,
+    LARGEST_BATCH,
+    PERSON_KEYS,
+    SCIM_RESOURCES,
+    SOURCES_ROWS,
+    partition_of,
+)
 
 NOTHING_KNOWN: Final = 3
 SOMETHING_STAYS: Final = 4
@@ -396,7 +404,9 @@ class Erasure:
             for name in self.names
             for key in (name.encode(), self.keys.wire_key(name.encode()))
         }
-        keys |= {(SOURCES_ROWS, key, r.partition) for key, r in self._newest(SOURCES_ROWS, self._is_trace).items()}
+        for topic, of_theirs in ((SOURCES_ROWS, b""), (SCIM_RESOURCES, b"User/")):
+            found = self._newest(topic, self._is_trace).items()
+            keys |= {(topic, key, record.partition) for key, record in found if key.startswith(of_theirs)}
         with closing(self._producer()) as producer:
             sent = [producer.send(topic, None, key, partition=partition) for topic, key, partition in sorted(keys)]
             for future in sent:

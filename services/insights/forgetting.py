@@ -32,7 +32,8 @@ _THEIRS: Final[tuple[tuple[Table, tuple[str, ...]], ...]] = (
     (gaps, ("employee_id",)),
 )
 """Tables whose rows are about people: each goes with anybody whom one of these columns names."""
-_OF_PROMPTS: Final = (prompt_history, prompt_views, deliveries)
+_OF_PROMPTS: Final = (prompt_history, prompt_views)
+"""What is deleted with a prompt. A delivery stays, as it does in the log: it names its sponsor alone."""
 _LISTS: Final = ((prompts, "body"), (gaps, "suggestions"))
 """Documents of others' rows that have lists in which the person may be one."""
 
@@ -43,7 +44,8 @@ Names = Callable[[str], bool]
 def forget(engine: Engine, employee_id: str, names: Names) -> Counter[str]:
     """Delete all that the read model has of a person, in one transaction; return how many rows of each table changed.
 
-    A rebuild from the log gives the same rows once the log can't be read for this person any more.
+    A rebuild from the log gives the same rows once the log can't be read for this person any more, but for the number of
+    an achievement's witnesses, which still counts them here.
 
     Raises:
         sqlalchemy.exc.SQLAlchemyError: the database is away or did not take it; nothing has changed then.

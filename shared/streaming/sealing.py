@@ -29,6 +29,7 @@ from shared.streaming.topics import (
     PEOPLE_CHANGES,
     PORTAL_AUDIT,
     PROMPTS,
+    SCIM_RESOURCES,
     SOURCES_CURSORS,
     SOURCES_ROWS,
     SPONSOR_CHOICES,
@@ -60,6 +61,8 @@ _SAID_HERE: Final = frozenset({CAREER_EVENTS, PEOPLE_CHANGES, PROMPTS, GAPS, DEL
 """Topics whose values are of our own contracts."""
 _NOBODYS: Final = (feed_topic("cycles"), SOURCES_CURSORS, SOURCES_ROWS)
 """Topics, with those of their dead letters and parked events, that are about nobody."""
+_ONE_EACH: Final = frozenset({SCIM_RESOURCES})
+"""Compacted topics of ours whose keys are ids of our own, by which they are deleted: they are not sealed."""
 _IDS: Final = ("employee_id", "sponsor_id", "other_id", "report_id", "contact_id", "log_of", "person_id")
 """Fields of our contracts that hold an employee's id, and without whom the record would say nothing."""
 _REFS: Final = frozenset({"employee", "sponsor", "other", "witnesses"})
@@ -83,7 +86,7 @@ def names_in(topic: str, key: bytes | None, value: bytes) -> tuple[Ref, ...]:
         key: the record's key, not sealed.
         value: the record's value, not sealed.
     """
-    if topic.startswith(_NOBODYS):
+    if topic.startswith(_NOBODYS) or topic in _ONE_EACH:
         return ()
     if topic == IDENTITIES:
         ref = _ref(_text(key))
@@ -283,6 +286,8 @@ def cleaned(
     if subject is not None and is_erased(subject):
         return None
     said = _object(value)
+    if topic in _ONE_EACH:
+        return None if any(is_erased(name) for name in _deep(said, "")) else value
     if said is None:
         return None if any(is_erased(name) for name in _loose(value)) else value
     if not any(is_erased(name) for name in _deep(said, "")):

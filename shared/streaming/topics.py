@@ -45,6 +45,8 @@ SOURCES_ROWS: Final = "sources.rows"
 PERSON_KEYS: Final = "person-keys"
 """The keys under which records are sealed, wrapped, and who has been erased; see `shared/streaming/person_keys.py`."""
 
+SCIM_RESOURCES: Final = "scim.resources"
+"""The users and groups that an identity system has provisioned, each as it is now."""
 SOURCES_CURSORS: Final = "sources.cursors"
 """How far each list of a source that is polled has been read."""
 
@@ -118,6 +120,7 @@ ALL_TOPICS: Final[tuple[TopicSpec, ...]] = (
     TopicSpec(IDENTITIES, config=_COMPACTED),
     TopicSpec(SOURCES_ROWS, config=_COMPACTED),
     TopicSpec(PERSON_KEYS, partitions=1, config=_COMPACTED),
+    TopicSpec(SCIM_RESOURCES, config=_COMPACTED),
     TopicSpec(SOURCES_CURSORS, config=_COMPACTED),
 )
 

@@ -23,7 +23,16 @@ from shared.streaming.sealing import (
     with_sealed_pieces,
     without_pieces,
 )
-from shared.streaming.topics import CAREER_EVENTS, GAPS, IDENTITIES, PEOPLE_CHANGES, PROMPTS, dead_topic, feed_topic
+from shared.streaming.topics import (
+    CAREER_EVENTS,
+    GAPS,
+    IDENTITIES,
+    PEOPLE_CHANGES,
+    PROMPTS,
+    SCIM_RESOURCES,
+    dead_topic,
+    feed_topic,
+)
 
 KEYS = {letter * 16: letter.lower() * 32 for letter in (b"A", b"B", b"C")}
 IDS = {Ref("hris:E1"): b"A" * 16, Ref("hris:S1"): b"B" * 16, Ref("email:w@x.example"): b"C" * 16}
@@ -169,3 +178,11 @@ def test_of_our_own_events_those_about_an_erased_person_are_nothing() -> None:
     )
     assert left is not None
     assert b"S1" not in left
+
+
+def test_what_an_identity_system_provisions_is_not_sealed_and_an_erased_user_is_not_taken() -> None:
+    user = {"userName": "e@x.example", "name": {"familyName": "Lee"}}
+    assert named(SCIM_RESOURCES, user, b"User/1") == set()
+    value = json.dumps(user).encode()
+    assert cleaned(SCIM_RESOURCES, b"User/1", value, lambda name: name == "email:e@x.example", str) is None
+    assert cleaned(SCIM_RESOURCES, b"User/1", value, lambda name: name == "email:f@x.example", str) is value
