@@ -44,8 +44,8 @@ Names = Callable[[str], bool]
 def forget(engine: Engine, employee_id: str, names: Names) -> Counter[str]:
     """Delete all that the read model has of a person, in one transaction; return how many rows of each table changed.
 
-    A rebuild from the log gives the same rows once the log can't be read for this person any more, but for the number of
-    an achievement's witnesses, which still counts them here.
+    A rebuild from the log gives the same rows once the log can't be read for this person any more, but for how many
+    witnesses an achievement had, which counts them still.
 
     Raises:
         sqlalchemy.exc.SQLAlchemyError: the database is away or did not take it; nothing has changed then.
