@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from services.correlator.api import make_api
+from services.correlator.api import SORTS, make_api
 from services.correlator.handlers import Correlator
 from services.correlator.settings import CorrelatorSettings
+from shared.service.access import guarded
+from shared.streaming.noting import note_reading
 from shared.streaming.person_keys import Keyring
 from shared.streaming.service import StreamService
 from shared.streaming.topics import CAREER_EVENTS
@@ -17,7 +19,15 @@ def build(settings: CorrelatorSettings) -> StreamService:
     servers = settings.kafka_bootstrap_servers
     keys = Keyring(settings, servers)
     service = StreamService(
-        NAME, settings, http=lambda health: make_api(servers, keys, settings.policy, health), keys=keys
+        NAME,
+        settings,
+        http=lambda health: guarded(
+            make_api(servers, keys, settings.policy, health),
+            settings,
+            SORTS,
+            lambda read: note_reading(service, read),
+        ),
+        keys=keys,
     )
     state = service.state("standing")
     correlator = Correlator(state, settings.policy, NAME, service.keep)

@@ -187,6 +187,7 @@ def _learn_person(employee: EmployeeState, event: TiedPersonChanged) -> Employee
         refs=event.person.refs[:_LONGEST_LIST],
         left_at=event.person.left_at,
         introductions=tuple((i.person_id, i.name, i.level) for i in event.person.introductions[:_LONGEST_LIST]),
+        locale=event.person.locale,
     )
     tied = {tie.other_id for tie in employee.ties.values()}
     # Nobody goes who has a tie that is kept: those are no more than there is room for.

@@ -15,9 +15,11 @@ class Policy:
         suggestions: at most so many suggested sponsors in a gap.
         levels_above: so many levels above the employee a suggested sponsor has to be, to have influence on a
             decision about the next level.
+        timezone: IANA name, of sponsors for whom the records name none.
     """
 
     evidence_pieces: int = 5
     half_life_days: int = 180
     suggestions: int = 3
     levels_above: int = 2
+    timezone: str = "UTC"

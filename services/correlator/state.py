@@ -49,6 +49,7 @@ class Person(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     left_at: datetime | None
     introductions: tuple[tuple[str, str, int], ...]
     """Whom they could introduce: id, name, level."""
+    locale: str | None = None
 
 
 class AchievementFact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

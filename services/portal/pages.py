@@ -22,9 +22,10 @@ from services.portal.sessions import Session
 from services.portal.store import Protege, StoredPrompt
 from shared.contracts.career import CycleKind
 from shared.contracts.choices import PreferencesSet
-from shared.contracts.outputs import Evidence, ReasonCode, WithdrawnBecause
+from shared.contracts.outputs import Evidence
 from shared.languages import Language, marked
 from shared.plain_text import plain, sentence
+from shared.prompt_text import NO_MORE, REASONS
 
 _HERE: Final = Path(__file__).parent
 STATIC: Final = _HERE / "static"
@@ -45,24 +46,6 @@ KINDS: Final[dict[CycleKind, str]] = {
     "raise": marked("Pay rise"),
     "role": marked("Role"),
     "stretch": marked("Stretch assignment"),
-}
-_REASONS: Final[dict[ReasonCode, str]] = {
-    "competency": marked("It shows what this decision looks for."),
-    "impact": marked("It mattered beyond one desk."),
-    "recent": marked("It is recent."),
-    "seen_by_you": marked("You saw it yourself."),
-    "not_yet_seen": marked("You are not among those named as having seen it."),
-    "variety": marked("It adds another side to the picture."),
-    "spoken_for": marked("Somebody else has already spoken for them."),
-}
-_WITHDRAWN: Final[dict[WithdrawnBecause, str]] = {
-    "cycle_closed": marked("The decision is closed."),
-    "cycle_cancelled": marked("The decision will not take place."),
-    "out_of_scope": marked("This person is not among those it is about any more."),
-    "relationship_ended": marked("You are not this person's sponsor any more."),
-    "sponsor_left": marked("Whom it was sent to has left the company."),
-    "employee_left": marked("This person has left the company."),
-    "declined": marked("You said that you will not speak for this person this time."),
 }
 MISTAKES: Final = {
     "not_safe": marked(
@@ -126,7 +109,6 @@ class Pages:
             zone=zone,
             settled=settled,
             undoable=answering.undoable(prompt, reader.now),
-            ended=_WITHDRAWN.get(prompt.withdrawn_because),  # type: ignore[call-overload]
             snoozed_until=answering.snoozed_until(prompt, reader.now) if how == "open" else None,
             snoozes=snooze_times(prompt, reader.now) if how == "open" else {},
             words=written if written is not None else draft(body, reader.language) if body and how == "open" else "",
@@ -161,7 +143,6 @@ class Pages:
             )[:ENDED_SHOWN],
             standing=standing,
             undoable=answering.undoable,
-            withdrawn=_WITHDRAWN,
             snoozed_until=answering.snoozed_until,
         )
 
@@ -230,6 +211,7 @@ def _environment(language: Language) -> Environment:
         "name": _name,
         "link": _link,
         "reasons": partial(_reasons, language),
+        "ended": lambda because: _sentence(language.say(NO_MORE[because])) if because is not None else "",
         "clock": lambda at: "" if at is None else f"{at:%H:%M}",
     }
     return environment
@@ -253,7 +235,11 @@ def _reasons(language: Language, piece: Evidence) -> list[str]:
     # The words are the correlator's, in English; what their code says can be said in any language.
     if language.tag == "en":
         return [sentence(plain(reason.text).replace("_", " ")) for reason in piece.reasons]
-    return [language.say(_REASONS[reason.code]) for reason in piece.reasons]
+    return [_sentence(language.say(REASONS[reason.code])) for reason in piece.reasons]
+
+
+def _sentence(clause: str) -> str:
+    return sentence(clause[:1].upper() + clause[1:])
 
 
 def _weekdays(language: Language) -> dict[int, str]:

@@ -142,7 +142,8 @@ class TiedPerson(Contract):
     name: Name
     level: Level
     unit_path: tuple[UnitId, ...]
-    timezone: str = "UTC"
+    timezone: str = Field("UTC", description="an IANA name; UTC too where the records name none")
+    locale: str | None = Field(None, description="a BCP 47 tag; None where the records name none")
     refs: tuple[PersonRef, ...] = Field(
         description="all names that sources have for them; witnesses are matched by these"
     )

@@ -26,6 +26,7 @@ def _known_timezone(name: str) -> str:
 
 
 Timezone = Annotated[str, AfterValidator(_known_timezone)]
+Locale = Annotated[str, Field(max_length=35, description="a BCP 47 tag, as de or en-GB")]
 Id = Annotated[str, Field(min_length=1, max_length=200)]
 
 # -- feeds.people ---------------------------------------------------------------------------------
@@ -48,6 +49,7 @@ class EmployeeFields(Payload):
     manager_id: EmployeeId | None = None
     location: str | None = None
     timezone: Timezone | None = None
+    locale: Locale | None = None
     effective_at: SaidTime | None = None
 
 

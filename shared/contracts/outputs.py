@@ -106,6 +106,7 @@ class PromptOpened(_PromptEvent):
 
     type: Literal["prompt.opened"] = "prompt.opened"
     sponsor_timezone: str = "UTC"
+    sponsor_locale: str | None = Field(None, description="by the company's records: a BCP 47 tag, as de or en-GB")
     sponsor_refs: tuple[Ref, ...] = Field((), description="by what channels know the sponsor: email:…, slack:…")
     snoozed_until: EventTime | None = None
     body: PromptBody
@@ -116,6 +117,7 @@ class PromptUpdated(_PromptEvent):
 
     type: Literal["prompt.updated"] = "prompt.updated"
     sponsor_timezone: str = "UTC"
+    sponsor_locale: str | None = Field(None, description="by the company's records: a BCP 47 tag, as de or en-GB")
     sponsor_refs: tuple[Ref, ...] = Field((), description="by what channels know the sponsor: email:…, slack:…")
     snoozed_until: EventTime | None = None
     body: PromptBody

@@ -29,6 +29,7 @@ from shared.streaming.topics import (
     PEOPLE_CHANGES,
     PORTAL_AUDIT,
     PROMPTS,
+    READS_AUDIT,
     SCIM_RESOURCES,
     SOURCES_CURSORS,
     SOURCES_ROWS,
@@ -59,8 +60,9 @@ class Broken(ValueError):
 
 _SAID_HERE: Final = frozenset({CAREER_EVENTS, PEOPLE_CHANGES, PROMPTS, GAPS, DELIVERIES, SPONSOR_CHOICES, PORTAL_AUDIT})
 """Topics whose values are of our own contracts."""
-_NOBODYS: Final = (feed_topic("cycles"), SOURCES_CURSORS, SOURCES_ROWS)
-"""Topics, with those of their dead letters and parked events, that are about nobody."""
+_NOBODYS: Final = (feed_topic("cycles"), READS_AUDIT, SOURCES_CURSORS, SOURCES_ROWS)
+"""Topics, with those of their dead letters and parked events, that are about nobody; and the record of who read what,
+which has to be there for as long as somebody may ask."""
 _ONE_EACH: Final = frozenset({SCIM_RESOURCES})
 """Compacted topics of ours whose keys are ids of our own, by which they are deleted: they are not sealed."""
 _IDS: Final = ("employee_id", "sponsor_id", "other_id", "report_id", "contact_id", "log_of", "person_id")

@@ -25,7 +25,7 @@ from typing import Any, Protocol
 
 import structlog
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, UnknownTopicOrPartitionError
-from faust.exceptions import ConsumerNotStarted
+from faust.exceptions import ConsumerNotStarted, NotReady
 from faust.types import TP
 from pydantic import Field, ValidationError
 from starlette.types import ASGIApp
@@ -95,6 +95,10 @@ class Part(Protocol):
 
     async def stop(self) -> None:
         """End."""
+
+
+class Unwritten(Exception):
+    """Kafka has not acknowledged what was to be written, in time."""
 
 
 class UncleanStop(Exception):
@@ -343,6 +347,17 @@ class StreamService:
         self._write_trouble = None
         for topic, records in Counter(output.topic for output in outputs).items():
             OUTPUTS.labels(topic).inc(records)
+
+    async def write_within(self, seconds: float, outputs: Sequence[Output]) -> None:
+        """Return when Kafka has acknowledged all outputs.
+
+        Raises:
+            Unwritten: it has not, in time; they may be there all the same.
+        """
+        try:
+            await asyncio.wait_for(self.write(outputs), seconds)
+        except (TimeoutError, KafkaError, NotReady) as exc:
+            raise Unwritten(f"Kafka took no record within {seconds:.0f} s: {exc!r}") from exc
 
     async def _sealed(self, outputs: Sequence[Output]) -> Sequence[Output]:
         """Return the outputs as they may lie in Kafka; try for as long as a new key takes to be safe."""

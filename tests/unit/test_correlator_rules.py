@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from services.correlator.facts import BOUNDS, FORGET_CYCLES_AFTER
+from services.correlator.policy import Policy
 from services.correlator.rules import Output
 from services.correlator.standing import months_later
 from services.correlator.state import encode_employee
@@ -520,6 +521,20 @@ def test_a_manager_or_a_place_that_changes_says_nothing() -> None:
 def test_a_sponsor_who_rises_says_nothing() -> None:
     log = a_company()
     assert log.feed(a_tied_person(level=9, unit_path=("acme", "board"))) == []
+
+
+def test_a_sponsors_locale_is_told_with_the_next_version_and_is_no_news_itself() -> None:
+    log = a_company()
+    assert asked(log.prompt()).sponsor_locale is None
+    assert log.feed(a_tied_person(locale="de-AT")) == []
+    log.feed(an_achievement("A9", impact=3))
+    assert asked(log.prompt()).sponsor_locale == "de-AT"
+
+
+@pytest.mark.parametrize(("recorded", "told"), [("UTC", "Europe/Berlin"), ("Asia/Tokyo", "Asia/Tokyo")])
+def test_the_companys_time_zone_holds_for_whom_the_records_name_none(recorded: str, told: str) -> None:
+    log = a_company(a_tied_person(timezone=recorded), policy=Policy(timezone="Europe/Berlin"))
+    assert asked(log.prompt()).sponsor_timezone == told
 
 
 def test_a_sponsors_time_zone_is_told_for_messages_follow_it() -> None:

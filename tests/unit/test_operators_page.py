@@ -18,7 +18,17 @@ from prometheus_client.metrics import MetricWrapperBase
 from deploy import operators_page
 from deploy.broker import PROJECT
 from deploy.lag import READS
-from deploy.operators_page import PAGE, Exported, PageError, metrics_of, names_of, settings_of, stream_metrics, written
+from deploy.operators_page import (
+    PAGE,
+    Exported,
+    PageError,
+    guarded_metrics,
+    metrics_of,
+    names_of,
+    settings_of,
+    stream_metrics,
+    written,
+)
 from deploy.stack import SERVICES
 from services.portal import projection
 from shared.service.main import STOP_GRACE_SECONDS
@@ -212,6 +222,7 @@ def test_a_slip_of_the_pen_in_a_query_is_seen(query: str) -> None:
 
 def metrics() -> Iterator[Exported]:
     yield from stream_metrics()
+    yield from guarded_metrics()
     for service in SERVICES:
         yield from metrics_of(service)
 
