@@ -72,7 +72,6 @@ class NotErased(Exception):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("employee", metavar="ID", help="the employee's id, as the primary HRIS has it")
     parser.add_argument(
         "--ref",
         action="append",

@@ -30,7 +30,6 @@ _UNREADABLE: Final = "a state of another's that names them; what it was made of 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("employee", metavar="ID", help="the employee's id, as the primary HRIS has it")
     parser.add_argument(
         "--database-url",
         default=os.environ.get("INSIGHTS_DATABASE_URL") or InsightsSettings.model_fields["database_url"].default,

@@ -26,6 +26,12 @@ class CorrelatorSettings(StreamSettings, AccessSettings):
     levels_above: int = Field(
         Policy.levels_above, ge=1, le=10, description="levels a suggested sponsor is above the employee, at least"
     )
+    self_reported_weight: float = Field(
+        Policy.self_reported_weight,
+        gt=0,
+        le=1,
+        description="what an achievement in its owner's own words weighs, as a share of what it would weigh otherwise",
+    )
     timezone: Timezone = Field(
         Policy.timezone,
         description="the company's time zone, as Europe/Berlin: for sponsors whose records name none, or UTC",
@@ -34,4 +40,11 @@ class CorrelatorSettings(StreamSettings, AccessSettings):
     @property
     def policy(self) -> Policy:
         """The numbers, as the rules take them."""
-        return Policy(self.evidence_pieces, self.half_life_days, self.suggestions, self.levels_above, self.timezone)
+        return Policy(
+            self.evidence_pieces,
+            self.half_life_days,
+            self.suggestions,
+            self.levels_above,
+            self.self_reported_weight,
+            self.timezone,
+        )

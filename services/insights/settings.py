@@ -48,7 +48,7 @@ class InsightsSettings(StreamSettings, AccessSettings):
         description="where the read model is: sqlite:///<file>, or postgresql://user:password@host:port/database",
     )
     max_run: int = Field(
-        1000, ge=1, le=20_000, description="records that are projected in one transaction at most; bounds its length"
+        5000, ge=1, le=20_000, description="records that are projected in one transaction at most; bounds its length"
     )
     offsets_every_seconds: float = Field(
         5.0, gt=0, description="seconds between two looks at the ends of the topics, from which the lag is told"

@@ -18,6 +18,10 @@ AuditedView = Literal[
     "prompt_viewed",
     "proteges_viewed",
     "preferences_viewed",
+    "own_link_opened",
+    "own_evidence_viewed",
+    "own_told_viewed",
+    "own_form_viewed",
 ]
 AuditedAction = Literal[
     "endorsed",
@@ -28,6 +32,10 @@ AuditedAction = Literal[
     "stopped",
     "resumed",
     "preferences_set",
+    "achievement_added",
+    "achievement_corrected",
+    "achievement_hidden",
+    "achievement_shown",
     "signed_out",
 ]
 

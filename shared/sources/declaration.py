@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -188,11 +189,12 @@ class Declaration(Declared):
             raise ValueError("subject: is missing: events about one subject keep their order, so each has one")
         return self
 
-    @property
+    @cached_property
     def functions(self) -> SourceFunctions:
         """Return what its expressions may call."""
         return SourceFunctions(self.timezone, self.tables)
 
+    @cached_property
     def headers_read(self) -> frozenset[str]:
         """Return the headers, in lower case, that have to be kept with a delivery for it to be read later."""
         found = {"content-type", *(name.lower() for name in self.headers)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
 import json
@@ -12,20 +13,24 @@ import pytest
 
 from deploy.feeding import Feeder
 from deploy.lag import LagReader
-from deploy.outcome import Insights
+from deploy.outcome import Insights, differences
 from deploy.stack import SERVICES
 from deploy.system import System, wait_until_quiet
 from deploy.tracker.__main__ import main as tracker
 from services.insights import forgetting as insights_forgetting
 from shared.company.records import FeedRecord, feed_record
-from shared.company.scenario import Scenario
+from shared.company.scenario import Scenario, demo_scenario
 from shared.contracts.base import utc
 from shared.service.settings import PersonKeySettings
 from shared.streaming.person_keys import opened_keyring
 from shared.streaming.reading import read_to_the_end
 from shared.streaming.records import Record
 from shared.streaming.topics import CAREER_EVENTS
+from tests.integration.test_whole_path import a_feeder, a_running_system
 
+pytestmark = pytest.mark.kafka
+
+SEALED = {"PERSON_MARKS_KEY": "m" * 40, "PERSON_MASTER_KEYS": base64.b64encode(b"k" * 32).decode()}
 TITLE = "Zwiebelturm"
 STATEMENT = "Kraxelhuber"
 NAME = "Ottilie Quastenflosser"
@@ -34,10 +39,27 @@ PLACES = {"kafka", "faust", "insights.db", "portal.db"}
 """Where a person lies unsealed: states and read models, and their changelogs."""
 
 
+@pytest.mark.timeout(600)
+def test_of_an_erased_person_no_byte_is_left_and_nothing_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The company's autumn, sealed; then somebody unmistakable leaves, is erased, and their sources go on."""
+    scenario = demo_scenario()
+    for name, value in SEALED.items():
+        monkeypatch.setenv(name, value)  # for the commands
+    with contextlib.ExitStack() as running:
+        system = running.enter_context(a_running_system(tmp_path, scenario, SEALED))
+        feeder, lag, insights = a_feeder(running, system)
+        for phase in scenario.phases:
+            feeder.feed(phase.records, lambda _: None)
+            assert wait_until_quiet(system, lag, within=60) == {}
+        assert differences(insights, scenario) == []
+        a_person_is_erased_everywhere(system, scenario, feeder, lag, insights, tmp_path)
+
+
 def a_person_is_erased_everywhere(
     system: System, scenario: Scenario, feeder: Feeder, lag: LagReader, insights: Insights, tmp_path: Path
 ) -> None:
-    """Make somebody unmistakable, let them leave, erase them, look for them, and let their sources go on."""
     # of somebody with a jira account events lie in Kafka unsealed: that source writes there itself
     who, sponsor = next(
         (prompt["employee_id"], prompt["sponsor_id"])
