@@ -17,5 +17,8 @@ def forget(sponsor: Sponsor, erased: str) -> Sponsor:
     outgoing = sponsor.outgoing
     if outgoing is not None and any(part.prompt_id not in prompts for part in outgoing.parts):
         outgoing = None
-    not_mine = {who: when for who, when in sponsor.choices.not_mine.items() if who != erased}
-    return replace(sponsor, prompts=prompts, outgoing=outgoing, choices=replace(sponsor.choices, not_mine=not_mine))
+    choices = sponsor.choices
+    not_mine, mine = (
+        {who: when for who, when in said.items() if who != erased} for said in (choices.not_mine, choices.mine)
+    )
+    return replace(sponsor, prompts=prompts, outgoing=outgoing, choices=replace(choices, not_mine=not_mine, mine=mine))

@@ -62,12 +62,14 @@ def a_held(employee: str) -> Held:
 
 
 def test_the_prompter_forgets_prompts_about_them_and_a_message_that_tells_of_one() -> None:
-    choices = Choices(not_mine={"E1": (T, "e1"), "E2": (T, "e2")})
+    said = {"E1": (T, "e1"), "E2": (T, "e2")}
+    choices = Choices(not_mine=said, mine=said)
     sponsor = Sponsor("S1", prompts={"p1": a_held("E1"), "p2": a_held("E2")}, choices=choices)
     digest = Outgoing("m", "digest", (Part("p1", 1, "r1"), Part("p2", 1, "r2")))
     other = Outgoing("m", "ask", (Part("p2", 1, "r2"),))
     left = forget_in_prompter(msgspec.structs.replace(sponsor, outgoing=digest), "E1")
     assert (list(left.prompts), list(left.choices.not_mine), left.outgoing) == (["p2"], ["E2"], None)
+    assert list(left.choices.mine) == ["E2"]
     assert forget_in_prompter(msgspec.structs.replace(sponsor, outgoing=other), "E1").outgoing == other
     assert forget_in_prompter(sponsor, "E9") == sponsor
 
