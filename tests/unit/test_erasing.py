@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from argparse import Namespace
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from deploy.tracker import erasing
 from deploy.tracker.__main__ import main
 from deploy.tracker.erasing import Erasure
 from deploy.tracker.searching import Marks
@@ -69,3 +73,77 @@ def test_of_each_service_s_states_theirs_go_and_others_lose_them() -> None:
         assert left_of(topic, key.replace("E2", "E1"), value) is None
     assert left_of("achievements-parked-changelog", "n/hris:E1", b"1") is None
     assert left_of("somebody-elses-changelog", "x", b"E1") == b"E1"  # told as what stays
+
+
+class Fake:
+    """An erasure of which a test says what is held before and after, and what Kafka has not compacted."""
+
+    opaque = "0123"
+    names: frozenset[Ref] = frozenset()
+
+    def __init__(self, held: dict[str, int], left: dict[str, int], late: list[str], traces: list[str]) -> None:
+        self._held, self._left, self._late, self._traces = held, left, late, traces
+        self.steps: list[str] = []
+        self.keys = self
+
+    def held(self) -> dict[str, int]:
+        return self._left if "compact" in self.steps else self._held
+
+    def traces(self) -> list[str]:
+        return self._traces
+
+    def kept_until(self, places: dict[str, int]) -> dict[str, str]:
+        return dict.fromkeys(places, "for ever")
+
+    def compact(self) -> list[str]:
+        self.steps.append("compact")
+        return self._late
+
+    def __getattr__(self, step: str) -> Any:
+        return lambda *_: self.steps.append(step) or 1
+
+
+@contextlib.contextmanager
+def an_erasure(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> Iterator[Fake]:
+    fake = Fake(**({"held": {"career-events": 7}, "left": {}, "late": [], "traces": []} | fields))
+    monkeypatch.setattr(erasing.Erasure, "of", lambda *_: fake)
+    monkeypatch.setattr(erasing, "person_keys", lambda _: contextlib.nullcontext(Namespace(is_on=True)))
+    yield fake
+
+
+def test_refused_first_and_found_out_last_so_that_a_second_run_finds_the_rest(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    with an_erasure(monkeypatch) as fake:
+        assert main(["person", "erase", "E1", "--yes", "--json"]) == 0
+    steps = ["check_that_it_may_begin", "refuse", "states", "rows", "files", "tombstones", "destroy", "compact"]
+    assert fake.steps == steps
+    told = json.loads(capsys.readouterr().out)
+    assert (told["person"], told["held"], told["stays"]) == ("0123", {"career-events": 7}, [])
+
+
+def test_what_stays_is_told_with_where_and_until_when(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    with an_erasure(monkeypatch, left={"feeds.people": 2}, late=["identities"]):
+        assert main(["person", "erase", "E1", "--yes"]) == 4
+    told = capsys.readouterr()
+    assert "STAYS in feeds.people: 2, for ever" in told.out
+    assert "Kafka has not compacted identities yet" in told.err
+
+
+def test_nothing_is_changed_by_a_dry_run_or_without_a_word_from_somebody(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    with an_erasure(monkeypatch) as fake:
+        assert main(["person", "erase", "E1", "--dry-run"]) == 0
+        assert fake.steps == []
+        assert main(["person", "erase", "E1"]) == 1
+        assert fake.steps == ["check_that_it_may_begin"]
+    assert "add --yes" in capsys.readouterr().err
+
+
+def test_of_somebody_of_whom_nothing_is_held_traces_alone_are_erased(monkeypatch: pytest.MonkeyPatch) -> None:
+    with an_erasure(monkeypatch, held={}):
+        assert main(["person", "erase", "E1", "--yes"]) == 3
+    with an_erasure(monkeypatch, held={}, traces=["identities"]) as fake:
+        assert main(["person", "erase", "E1", "--yes"]) == 0
+    assert "compact" in fake.steps
