@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any, Final, Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _SHORTEST_KEY: Final = 32
@@ -34,6 +34,11 @@ class PersonKeySettings(BaseSettings):
         description="seals personal data in Kafka: 32 random bytes in base64, which wrap each person's key; "
         "several, separated by commas, while one is replaced by the first. Needs PERSON_MARKS_KEY",
     )
+
+    @field_validator("person_marks_key", "person_master_keys", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return value or None  # as a compose file hands on what is not set
 
     @model_validator(mode="after")
     def _keys_are_fit(self) -> PersonKeySettings:

@@ -57,6 +57,11 @@ def opened_by(keys: Keyring, *outputs: Output) -> list[Any]:
     return [json.loads(r.value or b"null") for r in keys.open_all([as_record(output) for output in outputs])]
 
 
+def test_empty_keys_are_none() -> None:
+    settings = PersonKeySettings(PERSON_MARKS_KEY="", PERSON_MASTER_KEYS="")
+    assert (settings.person_marks_key, settings.person_master_keys) == (None, None)
+
+
 def test_without_settings_nothing_is_touched() -> None:
     outputs = [an_output({"employee_id": "E1"})]
     keys = no_keys()
