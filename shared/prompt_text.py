@@ -46,6 +46,7 @@ REASONS: Final[dict[ReasonCode, str]] = {
     "not_yet_seen": marked("you are not among those named as having seen it"),
     "variety": marked("it adds another side to the picture"),
     "spoken_for": marked("somebody else has already spoken for them"),
+    "self_reported": marked("they say so themselves"),
 }
 """Why a piece was chosen, as a clause, where the language is not that in which the correlator says it."""
 NO_MORE: Final[dict[WithdrawnBecause, str]] = {

@@ -15,6 +15,8 @@ class Policy:
         suggestions: at most so many suggested sponsors in a gap.
         levels_above: so many levels above the employee a suggested sponsor has to be, to have influence on a
             decision about the next level.
+        self_reported_weight: what an achievement weighs that only the person themselves has stated, as a share of
+            what it would weigh otherwise.
         timezone: IANA name, of sponsors for whom the records name none.
     """
 
@@ -22,4 +24,5 @@ class Policy:
     half_life_days: int = 180
     suggestions: int = 3
     levels_above: int = 2
+    self_reported_weight: float = 0.7
     timezone: str = "UTC"

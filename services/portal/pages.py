@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -24,7 +23,7 @@ from shared.contracts.career import CycleKind
 from shared.contracts.choices import PreferencesSet
 from shared.contracts.outputs import Evidence
 from shared.languages import Language, marked
-from shared.plain_text import plain, sentence
+from shared.plain_text import plain, sentence, web_address
 from shared.prompt_text import NO_MORE, REASONS
 
 _HERE: Final = Path(__file__).parent
@@ -100,7 +99,7 @@ class Pages:
         body = prompt.body
         zone = reader.timezone or prompt.timezone
         settled = answering.settled_by(prompt)
-        return self._render(
+        return self.render(
             "prompt.html",
             reader,
             prompt=prompt,
@@ -131,7 +130,7 @@ class Pages:
         for some in (due, later):
             some.sort(key=lambda one: (one.body.opportunity.closes_at if one.body else reader.now, one.prompt_id))
         asked = {prompt.employee_id for prompt in (*due, *later)}
-        return self._render(
+        return self.render(
             "proteges.html",
             reader,
             name=name,
@@ -157,7 +156,7 @@ class Pages:
     ) -> str:
         """Return the page on which a sponsor says when and how often they want to be asked."""
         leave = [(one.first.isoformat(), one.last.isoformat()) for one in chosen.leave] if chosen else []
-        return self._render(
+        return self.render(
             "preferences.html",
             reader,
             chosen=chosen,
@@ -171,13 +170,14 @@ class Pages:
 
     def message(self, reader: Reader, title: str, text: str, *, back: str | None = None) -> str:
         """Return a page that says one thing, both marked texts; `back` is where one can go on."""
-        return self._render("message.html", reader, title=title, text=text, back=back)
+        return self.render("message.html", reader, title=title, text=text, back=back)
 
     def stop(self, reader: Reader, action: str) -> str:
         """Return the page that asks somebody who is not signed in whether all messages are to stop."""
-        return self._render("stop.html", reader, action=action)
+        return self.render("stop.html", reader, action=action)
 
-    def _render(self, template: str, reader: Reader, **shown: Any) -> str:
+    def render(self, template: str, reader: Reader, **shown: Any) -> str:
+        """Return the page of a template, with what it shows."""
         environment = self._environments[reader.language.tag]
         return environment.get_template(template).render(reader=reader, style=STYLE_NAME, **shown)
 
@@ -209,7 +209,7 @@ def _environment(language: Language) -> Environment:
         "plain": plain,
         "sentence": sentence,
         "name": _name,
-        "link": _link,
+        "link": web_address,
         "reasons": partial(_reasons, language),
         "ended": lambda because: _sentence(language.say(NO_MORE[because])) if because is not None else "",
         "clock": lambda at: "" if at is None else f"{at:%H:%M}",
@@ -220,15 +220,6 @@ def _environment(language: Language) -> Environment:
 def _name(text: str) -> Markup:
     """Return a name such that one in another direction does not turn round what stands beside it."""
     return Markup("<bdi>{}</bdi>").format(escape(plain(text)))
-
-
-def _link(address: str) -> str:
-    """Return an address that may be followed; nothing where it is none: sources may send any text."""
-    try:
-        parts = urlsplit(address.strip())
-    except ValueError:
-        return ""
-    return address.strip() if parts.scheme in ("http", "https") and parts.netloc else ""
 
 
 def _reasons(language: Language, piece: Evidence) -> list[str]:

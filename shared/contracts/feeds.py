@@ -122,6 +122,13 @@ class AchievementTakenBack(Payload):
     reason: Text = ""
 
 
+class AchievementOwned(Payload):
+    """``achievement.hidden`` and ``achievement.shown``: the word of the person whose achievement it is."""
+
+    achievement_id: Annotated[AchievementId, Field(min_length=1, max_length=200)]
+    employee: PersonRef
+
+
 class _Mailbox(Payload):
     email: Annotated[str, Field(min_length=3)]
 
@@ -183,6 +190,8 @@ ACHIEVEMENTS: Mapping[str, type[Payload]] = {
     "achievement.recorded": AchievementStated,
     "achievement.corrected": AchievementStated,
     "achievement.retracted": AchievementTakenBack,
+    "achievement.hidden": AchievementOwned,
+    "achievement.shown": AchievementOwned,
     "recognition.given": RecognitionGiven,
     "review.completed": ReviewCompleted,
     "issue.resolved": IssueResolved,

@@ -11,7 +11,9 @@ from shared.contracts.base import Contract, EventTime, Level, Name, Text
 from shared.contracts.career import CycleKind
 from shared.contracts.ids import CycleId, EmployeeId, EventId, GapId, PromptId, Ref, UnitId
 
-ReasonCode = Literal["competency", "impact", "recent", "seen_by_you", "not_yet_seen", "variety", "spoken_for"]
+ReasonCode = Literal[
+    "competency", "impact", "recent", "seen_by_you", "not_yet_seen", "variety", "spoken_for", "self_reported"
+]
 WithdrawnBecause = Literal[
     "cycle_closed",
     "cycle_cancelled",

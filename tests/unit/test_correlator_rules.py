@@ -33,11 +33,13 @@ from tests.career import (
     a_company,
     a_correction,
     a_cycle,
+    a_hiding,
     a_refusal,
     a_refusal_taken_back,
     a_relationship,
     a_relationship_ended,
     a_retraction,
+    a_showing,
     a_snooze,
     a_tick,
     a_tied_person,
@@ -432,6 +434,37 @@ def test_a_retraction_may_come_before_the_achievement() -> None:
 def test_an_achievement_said_again_after_its_retraction_counts_again() -> None:
     log = a_company(a_retraction(), an_achievement())
     assert log.shown() == ["A1"]
+
+
+def test_an_achievement_that_its_owner_hides_is_shown_no_more_whatever_its_source_says_later() -> None:
+    log = a_company()
+    assert kinds(log.feed(a_hiding())) == ["prompt.updated"]
+    assert log.evidence() == []
+    assert log.feed(a_correction(outcome="Better still"), an_achievement(title="Said again")) == []
+    assert log.evidence() == []
+
+
+def test_an_achievement_may_be_hidden_before_it_is_known() -> None:
+    assert a_company(a_hiding("A2"), an_achievement("A2")).shown() == ["A1"]
+
+
+def test_what_its_owner_shows_again_is_as_its_source_says_by_then() -> None:
+    log = a_company(a_hiding(), a_correction(title="As it was"))
+    assert kinds(log.feed(a_showing())) == ["prompt.updated"]
+    assert [piece.title for piece in log.evidence()] == ["As it was"]
+
+
+def test_of_hidden_and_shown_the_newest_word_holds() -> None:
+    assert a_company(a_showing(at=LATER), a_hiding()).shown() == ["A1"]
+    assert a_company(a_hiding(at=LATER), a_showing()).shown() == []
+
+
+def test_what_was_taken_back_does_not_come_back_by_its_owners_word() -> None:
+    assert a_company(a_retraction(), a_showing()).shown() == []
+
+
+def test_nobody_hides_what_is_anothers() -> None:
+    assert a_company(a_hiding(employee_id="E2")).shown() == ["A1"]
 
 
 def test_an_achievement_of_somebody_else_changes_nothing() -> None:

@@ -10,13 +10,14 @@ import pytest
 
 from services.prompter.letter import letter
 from services.prompter.messages import message
-from services.prompter.policy import BadPolicy, HolidayCalendar, Policy, Reminders, policy_of, read_policy
+from services.prompter.policy import HolidayCalendar, Policy, Reminders, policy_of, read_policy
 from services.prompter.rules import Result
 from services.prompter.state import decode, encode
 from services.prompter.working_time import closed_at, next_open
 from shared.contracts.choices import Leave
 from shared.contracts.ids import CycleId, EmployeeId, prompt_id
 from shared.contracts.outputs import Evidence, Opportunity, Reason
+from shared.yaml_files import BadFile
 from tests.prompt_events import CYCLE, a_body, fulfilled, opened, updated, withdrawn
 from tests.prompter_world import (
     MONDAY,
@@ -455,7 +456,7 @@ def test_a_mistake_is_told_with_line_and_key(line: str, instead: str, complaint:
     assert line in text
     path = tmp_path / "policy.yaml"
     path.write_text(text.replace(line, instead))
-    with pytest.raises(BadPolicy) as caught:
+    with pytest.raises(BadFile) as caught:
         read_policy(path)
     first, _, rest = str(caught.value).removeprefix(f"{path}:").partition(": ")
     if instead:
@@ -526,14 +527,14 @@ def test_a_company_language_without_a_catalogue_stops_the_start_and_names_those_
     path = tmp_path / "policy.yaml"
     text = (PROJECT / "deploy" / "policy.yaml").read_text()
     path.write_text(text.replace("language: en", "language: tlh"))
-    with pytest.raises(BadPolicy, match=r"policy.yaml:\d+: language: messages can't be written in 'tlh': .*en, de"):
+    with pytest.raises(BadFile, match=r"policy.yaml:\d+: language: messages can't be written in 'tlh': .*en, de"):
         read_policy(path)
 
 
 def test_what_is_no_file_or_no_yaml_says_so(tmp_path: Path) -> None:
-    with pytest.raises(BadPolicy, match="can't be read"):
+    with pytest.raises(BadFile, match="can't be read"):
         read_policy(tmp_path / "nowhere.yaml")
     path = tmp_path / "policy.yaml"
     path.write_text("a: [")
-    with pytest.raises(BadPolicy, match="not YAML"):
+    with pytest.raises(BadFile, match="not YAML"):
         read_policy(path)
