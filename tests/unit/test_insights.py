@@ -1228,6 +1228,7 @@ async def test_the_openapi_document_names_every_route_and_problems_as_problems(a
         "/v1/measures",
         "/v1/measures/{name}",
         "/v1/progress",
+        "/v1/processing",
         "/v1/employees",
         "/v1/employees/{employee_id}",
         "/v1/cycles",
@@ -1236,7 +1237,6 @@ async def test_the_openapi_document_names_every_route_and_problems_as_problems(a
         "/v1/prompts/{prompt_id}",
         "/v1/gaps",
         "/v1/gaps/{gap_id}",
-        "/v1/processing",
     }
     for path in document["paths"].values():
         responses = path["get"]["responses"]
