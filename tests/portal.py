@@ -18,6 +18,7 @@ from services.portal.projection import project
 from services.portal.settings import PortalSettings
 from services.portal.store import Store
 from shared.contracts.audit import PortalAudited, read_audited
+from shared.contracts.base import utc
 from shared.contracts.career import (
     CareerEvent,
     EmployeeJoined,
@@ -28,7 +29,8 @@ from shared.contracts.career import (
 )
 from shared.contracts.choices import SponsorChoice, read_choice
 from shared.contracts.cloudevents import FeedEvent, read_feed_event
-from shared.contracts.ids import EmployeeId, EventId, RelationshipId, UnitId
+from shared.contracts.identities import Held, Identity, RefClaimed
+from shared.contracts.ids import EmployeeId, EventId, Ref, RelationshipId, UnitId
 from shared.contracts.outputs import PromptEvent, PromptOpened
 from shared.portal_links import prompt_link
 from shared.service.health import Health
@@ -40,6 +42,9 @@ from tests.prompt_events import NOW
 URL: Final = "http://portal.example/"
 KEY: Final = "k" * 32  # not a secret: for tests
 OTHER_KEY: Final = "o" * 32
+
+
+HIRED: Final = utc(2020, 1, 1)
 
 
 class Portal:
@@ -83,8 +88,12 @@ class Portal:
         for event in events:
             self.read(CAREER_EVENTS, write_contract(event), (event.employee_id or "").encode())
 
-    def knows(self, ref: str, employee: str) -> None:
-        self.read(IDENTITIES, employee.encode(), ref.encode())
+    def knows(self, ref: str, employee: str, since: datetime = HIRED) -> None:
+        held = (Held(since=since, said_at=since),)
+        self.reads_identity(RefClaimed(ref=Ref(ref), employee_id=EmployeeId(employee), held=held, revision=1))
+
+    def reads_identity(self, said: Identity) -> None:
+        self.read(IDENTITIES, write_contract(said), b"")
 
     @property
     def answers(self) -> list[FeedEvent]:

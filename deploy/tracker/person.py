@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from deploy.tracker.options import add_bootstrap_servers, watched
 from services.insights.settings import InsightsSettings
+from shared.contracts.identities import EmployeeMergedInto, RefClaimed, read_identity
 from shared.database import open_database, trouble
 from shared.streaming.reading import NotRead, Progress, partitions_by_topic, read_to_the_end
 from shared.streaming.records import Record
@@ -96,9 +97,12 @@ def run(asked: argparse.Namespace) -> int:
 
 
 def _refs(bootstrap_servers: str, employee_id: str, watch: Callable[[str], Progress]) -> list[str]:
-    """Return all refs that ever named the person."""
-    identities = read_to_the_end(bootstrap_servers, IDENTITIES, progress=watch(IDENTITIES))
-    return sorted({r.key.decode() for r in identities if r.key and r.value == employee_id.encode()})
+    """Return all refs that ever named the person, those of ids that were merged into theirs included."""
+    records = read_to_the_end(bootstrap_servers, IDENTITIES, progress=watch(IDENTITIES))
+    said = [read_identity(record.key, record.value) for record in records if record.value is not None]
+    ids = {employee_id}
+    ids |= {one.employee_id for one in said if isinstance(one, EmployeeMergedInto) and one.into_id == employee_id}
+    return sorted({one.ref for one in said if isinstance(one, RefClaimed) and one.employee_id in ids})
 
 
 def _records(bootstrap_servers: str, marks: Marks, watch: Callable[[str], Progress]) -> Iterator[dict[str, Any]]:

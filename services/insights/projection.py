@@ -57,6 +57,7 @@ from shared.contracts.career import (
     PromptSnoozed,
     RelationshipEnded,
     RelationshipStarted,
+    StatementDisowned,
     TiedPersonChanged,
     read_career_event,
 )
@@ -179,8 +180,9 @@ def _career_rows(event: CareerEvent) -> Iterator[Row]:
             yield CycleCancelledRow(event.cycle_id, event.reason, *event.stamp)
         case ClockTicked():
             yield ClockRow(event.now)
-        case TiedPersonChanged() | PromptDeclined() | PromptSnoozed():
-            # Counted, and no row: what they lead to is in the prompts and gaps that the correlator writes.
+        case TiedPersonChanged() | PromptDeclined() | PromptSnoozed() | StatementDisowned():
+            # Counted, and no row: what they lead to is in the prompts and gaps that the correlator writes. What was
+            # disowned is said of somebody else with a greater stamp, and its row goes by that.
             return
 
 

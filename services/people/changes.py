@@ -96,6 +96,21 @@ class SnapshotWanted(_PersonChange):
     log_of: EmployeeId
 
 
+class EmployeeMerged(_PersonChange):
+    """The employee is another one whom we know, under an id that is used no more from `effective_at` on."""
+
+    type: Literal["employee.merged"] = "employee.merged"
+    into_id: EmployeeId = Field(description="empty to take back what was said before")
+    effective_at: EventTime
+
+
+class TieDisowned(_PersonChange):
+    """A statement about a tie (`tie.started` or `tie.ended`) was not about this employee: its names meant others."""
+
+    type: Literal["tie.disowned"] = "tie.disowned"
+    statement_id: EventId
+
+
 # -- from one person to another -------------------------------------------------------------------
 
 
@@ -106,6 +121,15 @@ class ReportStated(_PersonChange):
     report_id: EmployeeId
     reports: bool
     revision: int
+
+
+class NamesInherited(_PersonChange):
+    """The employee is whom the id `of` was merged into, so these names mean them too; none when that was taken back."""
+
+    type: Literal["names.inherited"] = "names.inherited"
+    of: EmployeeId
+    refs: tuple[PersonRef, ...]
+    revision: int = Field(description="of a person's statements the greatest holds")
 
 
 class ContactDescribed(_PersonChange):
@@ -124,7 +148,16 @@ class ContactDescribed(_PersonChange):
 
 
 PersonChange = (
-    EmployeePatched | EmployeeDeparted | TieStarted | TieEnded | SnapshotWanted | ReportStated | ContactDescribed
+    EmployeePatched
+    | EmployeeDeparted
+    | EmployeeMerged
+    | TieStarted
+    | TieEnded
+    | TieDisowned
+    | SnapshotWanted
+    | ReportStated
+    | NamesInherited
+    | ContactDescribed
 )
 Change = PersonChange | UnitStated
 

@@ -6,17 +6,19 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final
 
-from services.people.changes import Change, PersonChange, UnitStated, read_change
+from services.people.changes import Change, PersonChange, TieDisowned, TieEnded, TieStarted, UnitStated, read_change
 from services.people.metrics import CHANGES, EMPLOYEES, REPEATED, RESTATED, STATEMENTS, UNITS
 from services.people.normalise import normalise
 from services.people.org import OrgTree
 from services.people.state import PersonState, read_person, read_unit, write_state
-from services.people.what_is_told import Identified, Statement, decide
+from services.people.what_is_told import Statement, decide
 from shared.contracts.base import Payload
 from shared.contracts.career import write_contract
 from shared.contracts.cloudevents import FeedEvent
-from shared.contracts.ids import EmployeeId, UnitId
+from shared.contracts.identities import EmployeeMergedInto, RefClaimed
+from shared.contracts.ids import EmployeeId, EventId, UnitId, stable_id
 from shared.streaming.intake import Resolve, to_career_log
+from shared.streaming.reading import partition_of
 from shared.streaming.records import Output, Poison, Record
 from shared.streaming.state import State
 from shared.streaming.topics import IDENTITIES, PARTITIONS, PEOPLE_CHANGES
@@ -83,11 +85,11 @@ class ChangeHandler:
             stored = self._people.get(partition, employee_id)
             before = read_person(stored) if stored is not None else None
             after, statements = decide(before, overview.org, change)
-            outputs.extend(_to_record(statement) for statement in statements)
+            outputs.extend(output for statement in statements for output in _to_records(statement))
             if after != before:
                 changed.append(after)
             for statement in statements:
-                STATEMENTS.labels("identity" if isinstance(statement, Identified) else statement.type).inc()
+                STATEMENTS.labels(statement.type).inc()
         # All was decided without an error, so from here on it can be kept.
         for person in changed:
             self._people.put(partition, person.employee_id, write_state(person))
@@ -150,12 +152,36 @@ def _to_changes(change: Change) -> list[Output]:
     return [Output(PEOPLE_CHANGES, key, value, partition=partition) for partition in range(PARTITIONS)]
 
 
-def _to_record(statement: Statement) -> Output:
-    if isinstance(statement, Identified):
-        return Output(IDENTITIES, statement.ref.encode(), statement.employee_id.encode())
-    if isinstance(statement, PersonChange):
-        return _to_person(statement)
-    return to_career_log(statement)
+def _to_records(statement: Statement) -> list[Output]:
+    match statement:
+        case RefClaimed():
+            # A pair has a key of its own, so that compaction keeps the claim of each; its place is that of the ref, by
+            # which events that wait for it are keyed.
+            key = f"{statement.ref} {statement.employee_id}".encode()
+            place = partition_of(statement.ref.encode())
+            return [Output(IDENTITIES, key, write_contract(statement), partition=place)]
+        case EmployeeMergedInto():
+            key, value = statement.employee_id.encode(), write_contract(statement)
+            return [Output(IDENTITIES, key, value, partition=partition) for partition in range(PARTITIONS)]
+        case _ if isinstance(statement, PersonChange):
+            return [_to_person(statement)]
+        case _:
+            return [to_career_log(statement)]
+
+
+def disown(output: Output) -> Iterable[Output]:
+    """Return what takes back a record that `take` returned, once it is known that its names mean others."""
+    change = read_change(output.value or b"")
+    if isinstance(change, TieStarted | TieEnded):  # what else a relationship leads to does no harm: a snapshot too many
+        yield _to_person(
+            TieDisowned(
+                id=EventId(stable_id("disowned", change.id, change.employee_id)),
+                at=change.at,
+                source=change.source,
+                employee_id=change.employee_id,
+                statement_id=change.id,
+            )
+        )
 
 
 def _to_person(change: PersonChange) -> Output:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from services.people.changes import (
     Change,
     EmployeeDeparted,
+    EmployeeMerged,
     EmployeePatched,
     SnapshotWanted,
     TieEnded,
@@ -19,11 +20,12 @@ from shared.contracts.cloudevents import FeedEvent
 from shared.contracts.feeds import (
     EmployeeFields,
     EmployeeLeaves,
+    EmployeeMerges,
     RelationshipEnds,
     RelationshipStarts,
     UnitDefined,
 )
-from shared.contracts.ids import EmployeeId, Ref, feed_event_id, normalised_ref
+from shared.contracts.ids import EmployeeId, Ref, normalised_ref
 from shared.streaming.intake import Resolve
 from shared.streaming.records import Poison
 
@@ -51,6 +53,17 @@ def normalise(event: FeedEvent, payload: Payload, resolve: Resolve) -> tuple[Cha
                 EmployeeDeparted(
                     **_origin(event),
                     employee_id=payload.employee_id,
+                    effective_at=payload.effective_at or event.time,
+                ),
+            )
+        case EmployeeMerges():
+            if payload.into_id == payload.employee_id:
+                raise Poison("into_id: is employee_id itself; leave it empty to take a merge back")
+            return (
+                EmployeeMerged(
+                    **_origin(event),
+                    employee_id=payload.employee_id,
+                    into_id=payload.into_id,
                     effective_at=payload.effective_at or event.time,
                 ),
             )
@@ -162,7 +175,7 @@ def _directions(
 
 def _origin(event: FeedEvent, part: str = "") -> dict[str, Any]:
     return {
-        "id": feed_event_id(event.source, event.id, part),
+        "id": event.career_event_id(part),
         "at": event.time,
         "source": f"{event.source}#{event.id}",
     }

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Table
 
-from services.portal.tables import answers, choices, clock, identities, people, prompts, tie_ends, tie_starts
+from services.portal.tables import answers, choices, claims, clock, merges, people, prompts, tie_ends, tie_starts
 from shared.contracts.career import (
     ClockTicked,
     EmployeeChanged,
@@ -24,6 +24,7 @@ from shared.contracts.career import (
 from shared.contracts.choices import NotMine, PreferencesSet, Resumed, SponsorChoice, Stopped, read_choice
 from shared.contracts.cloudevents import read_feed_event
 from shared.contracts.feeds import ENDORSEMENTS, EndorsementSent, PromptPutOff, PromptRefused, read_payload
+from shared.contracts.identities import EmployeeMergedInto, RefClaimed, read_identity
 from shared.contracts.ids import EmployeeId, Ref, prompt_id
 from shared.contracts.outputs import PromptFulfilled, PromptOpened, PromptUpdated, PromptWithdrawn, read_prompt_event
 from shared.streaming.records import Record
@@ -185,11 +186,15 @@ def _career(record: Record) -> Iterator[Row]:
 
 
 def _identity(record: Record) -> Iterator[Row]:
-    if record.key is None:
+    if record.value is None:
         return
-    employee = None if record.value is None else record.value.decode()
-    # All that is said of a ref lies in one partition, in order.
-    yield Row(identities, {"ref": record.key.decode(), "at_offset": record.offset, "employee_id": employee})
+    said = read_identity(record.key, record.value)
+    who = {"employee_id": said.employee_id, "revision": said.revision}
+    match said:
+        case RefClaimed():
+            yield Row(claims, who | {"ref": said.ref, "claim": said.model_dump(mode="json")})
+        case EmployeeMergedInto():
+            yield Row(merges, who | {"into_id": said.into_id})
 
 
 def _value(record: Record) -> bytes:

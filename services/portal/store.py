@@ -22,8 +22,9 @@ from services.portal.tables import (
     SCHEMA,
     answers,
     choices,
+    claims,
     clock,
-    identities,
+    merges,
     metadata,
     origin,
     people,
@@ -33,9 +34,11 @@ from services.portal.tables import (
     tie_starts,
 )
 from shared.contracts.choices import PreferencesSet, Resumed, Stopped
+from shared.contracts.identities import EmployeeMergedInto, RefClaimed
 from shared.contracts.ids import EmployeeId, EventId, PromptId, Ref
 from shared.contracts.outputs import PromptBody
 from shared.database import open_database
+from shared.streaming.names import Names
 
 Partition = tuple[str, int]
 """Topic and partition."""
@@ -212,11 +215,15 @@ class Store:
         ]
         return sorted(found, key=lambda protege: (protege.person.name.casefold(), protege.person.employee_id))
 
-    def whom(self, ref: Ref) -> EmployeeId | None:
-        """Return the employee whom `ref` names; None where nobody is known by it."""
+    def whom(self, ref: Ref, now: datetime) -> EmployeeId | None:
+        """Return the employee whom `ref` names now; None where nobody is known by it."""
+        names = Names()
         with self._engine.connect() as connection:
-            found = connection.scalar(select(identities.c.employee_id).where(identities.c.ref == ref))
-        return None if found is None else EmployeeId(found)
+            for claim in connection.scalars(select(claims.c.claim).where(claims.c.ref == ref)):
+                names.learn(RefClaimed.model_validate(claim))
+            for merged in connection.execute(select(merges)).mappings():
+                names.learn(EmployeeMergedInto(**merged))
+        return names.find(ref, now)
 
     def preferences(self, sponsor_id: EmployeeId) -> PreferencesSet | None:
         """Return what a sponsor chose about being asked; None where they left it to the company."""

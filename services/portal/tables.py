@@ -12,7 +12,7 @@ from sqlalchemy import Boolean, Column, Index, Integer, MetaData, String, Table,
 
 from shared.database import Json, UtcTime
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 """Goes up with each change of the tables: a file of another number is filled anew from the log."""
 
 metadata = MetaData()
@@ -97,13 +97,23 @@ tie_ends = Table(
     comment="the ends of those; may be known before the start is",
 )
 
-identities = Table(
-    "identities",
+claims = Table(
+    "claims",
     metadata,
     Column("ref", String, primary_key=True),
-    Column("at_offset", Integer, nullable=False),
-    Column("employee_id", String),
-    comment="whom a name in another system means; nobody any more where employee_id is null",
+    Column("employee_id", String, primary_key=True),
+    Column("revision", Integer, nullable=False),
+    Column("claim", Json, nullable=False),
+    comment="who claims a name in another system, from when to when",
+)
+
+merges = Table(
+    "merges",
+    metadata,
+    Column("employee_id", String, primary_key=True),
+    Column("revision", Integer, nullable=False),
+    Column("into_id", String),
+    comment="who turned out to be whom; nobody else after all where into_id is null",
 )
 
 clock = Table(
@@ -137,7 +147,8 @@ NEWER_BY: Final[Mapping[Table, tuple[str, ...]]] = {
     people: ("revision",),
     tie_starts: ("said_at", "said_by"),
     tie_ends: ("said_at", "said_by"),
-    identities: ("at_offset",),
+    claims: ("revision",),
+    merges: ("revision",),
     clock: ("now",),
 }
 """The columns by which a statement is newer than another of the same key; none where the first is as good as any."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from datetime import datetime
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from shared.contracts.identities import read_identity
 from shared.contracts.ids import EmployeeId, Ref
 from shared.streaming.metrics import IDENTITIES_KNOWN
+from shared.streaming.names import Names
 from shared.streaming.topics import IDENTITIES, PARTITIONS
 
 log = structlog.get_logger(__name__)
@@ -20,15 +23,14 @@ class Directory:
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap_servers = bootstrap_servers
-        self._known: dict[str, str] = {}
+        self._names = Names()
         self._consumer: AIOKafkaConsumer | None = None
         self._reading: asyncio.Task[None] | None = None
         self._moved = asyncio.Condition()
 
-    def find(self, ref: Ref) -> EmployeeId | None:
-        """Return the employee whom `ref` names, or None."""
-        found = self._known.get(ref)
-        return None if found is None else EmployeeId(found)
+    def find(self, ref: Ref, at: datetime) -> EmployeeId | None:
+        """Return the employee whom `ref`, said at `at`, names, or None."""
+        return self._names.find(ref, at)
 
     async def start(self) -> None:
         """Read all that there is; return when the end, as it was at the start, has been reached."""
@@ -44,7 +46,7 @@ class Directory:
         await self._consumer.seek_to_beginning(*partitions)
         self._reading = asyncio.create_task(self._read(self._consumer))
         await self.catch_up()
-        log.info("directory read", refs=len(self._known))
+        log.info("directory read", refs=len(self._names))
 
     async def stop(self) -> None:
         """Stop reading."""
@@ -90,12 +92,12 @@ class Directory:
                         self._learn(record.key, record.value)
                 # also when nothing came: a position can move over records that were compacted away
                 self._moved.notify_all()
-            IDENTITIES_KNOWN.set(len(self._known))
+            IDENTITIES_KNOWN.set(len(self._names))
 
     def _learn(self, key: bytes | None, value: bytes | None) -> None:
-        if key is None:
-            return
         if value is None:
-            self._known.pop(key.decode(), None)
-        else:
-            self._known[key.decode()] = value.decode()
+            return  # nobody writes tombstones here: a claim that has ended says so
+        try:
+            self._names.learn(read_identity(key, value))
+        except ValueError:
+            log.exception("a record of identities can't be read", key=key)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -30,7 +29,7 @@ from services.people.handlers import ChangeHandler, take
 from services.people.normalise import normalise
 from services.people.org import OrgTree
 from services.people.state import PersonState, read_person, write_state
-from services.people.what_is_told import Identified, Statement, decide
+from services.people.what_is_told import Statement, decide
 from shared.contracts.base import utc
 from shared.contracts.career import (
     CareerEvent,
@@ -50,11 +49,14 @@ from shared.contracts.career import (
 )
 from shared.contracts.cloudevents import FeedEvent
 from shared.contracts.feeds import PEOPLE, read_payload
+from shared.contracts.identities import Held, Identity, RefClaimed, read_identity
 from shared.contracts.ids import EmployeeId, EventId, Ref, RelationshipId, UnitId, feed_event_id, normalised_ref
 from shared.streaming.intake import UnknownPerson
+from shared.streaming.reading import partition_of
 from shared.streaming.records import Output, Poison, Record
 from shared.streaming.topics import CAREER_EVENTS, IDENTITIES, PARTITIONS, PEOPLE_CHANGES
 from tests.states import a_state
+from tests.world import World, whom
 
 ANN, BEA, CID, DAN = (EmployeeId(name) for name in ("E-ann", "E-bea", "E-cid", "E-dan"))
 DAY = utc(2026, 3, 1)
@@ -421,7 +423,7 @@ def test_a_hire_joins_with_a_whole_profile() -> None:
 
 def test_nothing_is_said_of_somebody_without_name_level_and_unit() -> None:
     said = told(a_patch(name="Ann"), a_patch(at=1, level=3), a_tie(), wanted())
-    assert [one for one in said if not isinstance(one, Identified)] == []
+    assert [one for one in said if not isinstance(one, RefClaimed)] == []
     (joined,) = profiles([*said, *told(a_patch(name="Ann"), a_patch(at=1, level=3), a_patch(at=2, unit_id="team"))])
     assert joined == day(2)
 
@@ -578,17 +580,37 @@ def test_a_correction_at_the_horizon_is_a_change_whatever_it_was_before() -> Non
 # -- names ----------------------------------------------------------------------------------------
 
 
-def test_each_new_name_is_written_once_and_an_old_one_kept() -> None:
+def a_claim(ref: str, *held: tuple[int, int | None], of: EmployeeId = ANN, revision: int = 1) -> RefClaimed:
+    times = tuple(
+        Held(since=day(since), said_at=day(since), until=None if until is None else day(until)) for since, until in held
+    )
+    return RefClaimed(ref=Ref(ref), employee_id=of, held=times, revision=revision)
+
+
+def test_each_claim_is_told_once_and_an_old_name_stays_one_until_it_was_replaced() -> None:
     hired = a_hire(refs=("hris:E-ann", "email:ann@x.org"))
     renamed = a_patch(at=1, refs=("hris:E-ann", "email:anna@x.org"))
-    person, said = after(hired, renamed, hired)
-    assert of_type(said, Identified) == [
-        Identified(Ref("email:ann@x.org"), ANN),
-        Identified(Ref("hris:E-ann"), ANN),
-        Identified(Ref("email:anna@x.org"), ANN),
+    synced = a_patch(at=2, refs=("hris:E-ann", "email:anna@x.org"))
+    person, said = after(hired, renamed, hired, synced)
+    assert of_type(said, RefClaimed) == [
+        a_claim("email:ann@x.org", (0, None)),
+        a_claim("hris:E-ann", (0, None)),
+        a_claim("email:ann@x.org", (0, 1), revision=2),
+        a_claim("email:anna@x.org", (1, None), revision=2),
     ]
     assert person is not None
     assert person.refs == ("email:ann@x.org", "email:anna@x.org", "hris:E-ann")
+
+
+def test_those_tied_to_somebody_are_told_of_the_address_that_they_have_now_first() -> None:
+    (*_, newest) = snapshots(
+        told(
+            wanted(),
+            a_hire(refs=("hris:E-ann", "email:ann@x.org")),
+            a_patch(at=1, refs=("hris:E-ann", "email:zoe@x.org")),
+        )
+    )
+    assert newest.person.refs == ("email:zoe@x.org", "hris:E-ann", "email:ann@x.org")
 
 
 def test_a_departure_of_somebody_never_heard_of_names_nobody() -> None:
@@ -609,7 +631,7 @@ def test_a_relationship_goes_to_the_employees_log() -> None:
 
 def test_ties_are_remembered_until_the_person_can_be_spoken_of() -> None:
     said = told(a_patch(name="Ann"), an_end(at=2), a_tie(at=1), a_patch(at=3, level=2, unit_id="team"))
-    assert [type(one) for one in said if not isinstance(one, Identified)] == [
+    assert [type(one) for one in said if not isinstance(one, RefClaimed)] == [
         EmployeeJoined,
         RelationshipStarted,
         RelationshipEnded,
@@ -829,7 +851,7 @@ def test_a_change_that_comes_again_changes_nothing() -> None:
 def test_the_same_changes_give_the_same_ids_and_each_statement_has_its_own() -> None:
     _, said = after(*everything())
     assert said == after(*everything())[1]
-    ids = [one.id for one in said if not isinstance(one, Identified)]
+    ids = [one.id for one in said if not isinstance(one, RefClaimed)]
     assert len(ids) == len(set(ids))
 
 
@@ -859,11 +881,13 @@ def test_a_statement_goes_to_its_topic_by_its_key() -> None:
     handle = ChangeHandler(a_state(name="people"), a_state(name="units"))
     outputs = list(handle(a_record(a_hire(manager_id="M1"))))
     assert [(output.topic, output.key, output.partition) for output in outputs] == [
-        (IDENTITIES, b"hris:E-ann", None),
+        (IDENTITIES, b"hris:E-ann E-ann", partition_of(b"hris:E-ann")),
         (CAREER_EVENTS, b"E-ann", None),
         (PEOPLE_CHANGES, b"M1", None),
     ]
-    assert outputs[0].value == b"E-ann"
+    held = (Held(since=DAY, said_at=DAY),)
+    said = RefClaimed(ref=Ref("hris:E-ann"), employee_id=ANN, held=held, revision=1)
+    assert read_identity(outputs[0].key, outputs[0].value or b"") == said
 
 
 def test_a_unit_restates_those_who_sit_below_it_and_nobody_else() -> None:
@@ -936,84 +960,14 @@ def test_what_is_no_change_is_refused_with_the_field() -> None:
 # -- a whole company, in one process --------------------------------------------------------------
 
 
-class World:
-    """The service without Kafka: feed events in, with parking; changes to their partitions; what is told, kept.
-
-    Args:
-        rng: if given, lets partitions run ahead of one another as they like, as processes do; else each event is
-            dealt with to the end before the next one comes.
-    """
-
-    def __init__(self, rng: random.Random | None = None) -> None:
-        self.handler = ChangeHandler(a_state(name="people"), a_state(name="units"))
-        self.identities: dict[Ref, EmployeeId] = {}
-        self.log: list[CareerEvent] = []
-        self.changes: list[Record] = []
-        self._rng = rng
-        self._waiting: dict[Ref, list[FeedEvent]] = {}
-        self._ahead: dict[tuple[str, int], deque[Output]] = {}
-
-    def feed(self, *events: FeedEvent) -> World:
-        for event in events:
-            self._take(event)
-            while self._ahead and (self._rng is None or self._rng.random() < 0.7):
-                self._step()
-        while self._ahead:
-            self._step()
-        return self
-
-    def again(self) -> list[Output]:
-        """Handle all changes once more, as after a crash before offsets were committed; return what is said."""
-        return [output for record in self.changes for output in self.handler(record)]
-
-    def _take(self, event: FeedEvent) -> None:
-        payload = read_payload(PEOPLE, event.type, event.data)
-        try:
-            self._write(take(event, payload, self._resolve))
-        except UnknownPerson as unknown:
-            self._waiting.setdefault(unknown.ref, []).append(event)
-
-    def _resolve(self, ref: Ref) -> EmployeeId:
-        if ref not in self.identities:
-            raise UnknownPerson(ref)
-        return self.identities[ref]
-
-    def _write(self, outputs: Iterable[Output]) -> None:
-        for output in outputs:
-            partition = sum(output.key or b"") % PARTITIONS if output.partition is None else output.partition
-            self._ahead.setdefault((output.topic, partition), deque()).append(output)
-
-    def _step(self) -> None:
-        where = next(iter(self._ahead)) if self._rng is None else self._rng.choice(list(self._ahead))
-        output = self._ahead[where].popleft()
-        if not self._ahead[where]:
-            del self._ahead[where]
-        key, value = (output.key or b"").decode(), output.value or b""
-        if output.topic == CAREER_EVENTS:
-            event = read_career_event(value)
-            assert event.employee_id == key
-            self.log.append(event)
-        elif output.topic == IDENTITIES:
-            self.identities[Ref(key)] = EmployeeId(value.decode())
-            for waiting in self._waiting.pop(Ref(key), []):
-                self._take(waiting)
-        else:
-            record = Record(PEOPLE_CHANGES, where[1], len(self.changes), output.key, value, (), DAY)
-            self.changes.append(record)
-            self._write(self.handler(record))
-
-    def stands(self, moments: Iterable[datetime]) -> dict[str, object]:
-        """Return what stands at the end."""
-        return stands(self.identities, self.log, moments)
-
-
 def stands(
-    identities: Mapping[Ref, EmployeeId], log: Iterable[CareerEvent], moments: Iterable[datetime]
+    identities: Iterable[Identity], log: Iterable[CareerEvent], moments: Iterable[datetime]
 ) -> dict[str, object]:
     """Return everything that a reader can conclude, without what tells the way that led to it.
 
     What is said again after a crash has the id that it had, and a reader drops it; it must be the same.
     """
+    moments = list(moments)
     by_person: dict[str, list[CareerEvent]] = {}
     said: dict[str, CareerEvent] = {}
     for event in log:
@@ -1023,7 +977,7 @@ def stands(
         said[event.id] = event
         by_person.setdefault(event.employee_id or "", []).append(event)
     return {
-        "names": identities,
+        "names": whom(identities, moments),
         "profiles": {who: {at: _in_force(events, at) for at in moments} for who, events in by_person.items()},
         "relationships": {who: _relationships(events) for who, events in by_person.items()},
         "tied": {who: _tied(events) for who, events in by_person.items()},
