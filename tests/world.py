@@ -65,7 +65,7 @@ class World:
         self.changes: list[Record] = []
         self.dead: list[Record] = []
         self.employees: dict[str, EmployeeState] = {}
-        self.handler = ChangeHandler(a_state(name="people"), a_state(name="units"))
+        self.handler = ChangeHandler(a_state(name="people"), a_state(name="units"), a_state(name="clock"))
         self._calendars = [Calendar() for _ in range(PARTITIONS)]
         self._policy = Policy()
         self._rng = rng

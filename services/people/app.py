@@ -16,7 +16,8 @@ def build(settings: PeopleSettings) -> StreamService:
     """Return the service."""
     service = StreamService(SERVICE, settings)
     intake(service, "people", PEOPLE, take, disown)
-    state = service.state("people")  # one, for a person's state and the org tree that it was told from belong together
-    handler = ChangeHandler(state.part("person"), state.part("unit"))
+    # One state, for a person's belongs together with the org tree and the time that it was told from.
+    state = service.state("people")
+    handler = ChangeHandler(state.part("person"), state.part("unit"), state.part("clock"))
     service.consume([PEOPLE_CHANGES], each(handler, SERVICE), state=state)
     return service

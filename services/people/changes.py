@@ -1,8 +1,8 @@
 """The messages of `people-changes`: what one person has to learn, and from which message of a feed it comes.
 
 Keyed by the person who has to learn it, so that all that concerns a person is in one partition and in order. A unit
-goes to every partition, for everybody's path may lead through it. All of them can come again: none adds to what
-another with the same content has said.
+goes to every partition, for everybody's path may lead through it, and so does the time. All of them can come again:
+none adds to what another with the same content has said.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from shared.contracts.base import Contract, EventTime, Level, Name, PersonRef
-from shared.contracts.career import RelationshipKind, Stamp
+from shared.contracts.career import ClockTicked, RelationshipKind, Stamp
 from shared.contracts.ids import EmployeeId, EventId, RelationshipId, UnitId
 
 
@@ -159,7 +159,9 @@ PersonChange = (
     | NamesInherited
     | ContactDescribed
 )
-Change = PersonChange | UnitStated
+FeedChange = PersonChange | UnitStated
+"""What an event of the feed can lead to."""
+Change = FeedChange | ClockTicked
 
 _change: TypeAdapter[Change] = TypeAdapter(Annotated[Change, Field(discriminator="type")])
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from services.people.changes import (
-    Change,
     EmployeeDeparted,
     EmployeeMerged,
     EmployeePatched,
+    FeedChange,
     SnapshotWanted,
     TieEnded,
     TieStarted,
@@ -32,7 +32,7 @@ from shared.streaming.records import Poison
 HIRED: Final = "employee.hired"
 
 
-def normalise(event: FeedEvent, payload: Payload, resolve: Resolve) -> tuple[Change, ...]:
+def normalise(event: FeedEvent, payload: Payload, resolve: Resolve) -> tuple[FeedChange, ...]:
     """Return what `event` changes; the same event always gives the same.
 
     Args:
@@ -132,8 +132,8 @@ def _ref(text: str, field: str) -> Ref:
 # -- relationships --------------------------------------------------------------------------------
 
 
-def _started(event: FeedEvent, payload: RelationshipStarts, resolve: Resolve) -> tuple[Change, ...]:
-    changes: list[Change] = []
+def _started(event: FeedEvent, payload: RelationshipStarts, resolve: Resolve) -> tuple[FeedChange, ...]:
+    changes: list[FeedChange] = []
     for employee, other, part in _directions(payload, resolve):
         tie: Mapping[str, Any] = {
             "relationship_id": payload.relationship_id,
@@ -146,7 +146,7 @@ def _started(event: FeedEvent, payload: RelationshipStarts, resolve: Resolve) ->
     return tuple(changes)
 
 
-def _ended(event: FeedEvent, payload: RelationshipEnds, resolve: Resolve) -> tuple[Change, ...]:
+def _ended(event: FeedEvent, payload: RelationshipEnds, resolve: Resolve) -> tuple[FeedChange, ...]:
     return tuple(
         TieEnded(
             **_origin(event, part),

@@ -142,6 +142,7 @@ class PersonState(msgspec.Struct, frozen=True, omit_defaults=True):
         base: all older ones folded, each field with the patch that said it last.
         horizon: when the newest of those folded begins to hold; None when there are none.
         seen_to: the greatest `at` of what the feed has said of them or their ties.
+        due_at: when the mere passing of time next changes how they stand; None when nothing is known to.
         refs: all names that sources have, or had, for them; sorted.
         names: what was said of those, by kind (see `claims`).
         merged: whom they turned out to be.
@@ -160,6 +161,7 @@ class PersonState(msgspec.Struct, frozen=True, omit_defaults=True):
     base: dict[str, Patch] = msgspec.field(default_factory=dict)
     horizon: datetime | None = None
     seen_to: datetime | None = None
+    due_at: datetime | None = None
     refs: tuple[Ref, ...] = ()
     names: dict[str, tuple[Named, ...]] = msgspec.field(default_factory=dict)
     merged: Merge | None = None

@@ -4,8 +4,8 @@ What has been told is part of the state, so the rule is one: take in what is new
 say what differs from what has been told. A message that comes again finds no difference, and says nothing.
 
 Profiles in a person's own log have a history, by `effective_at`. What others hear of a person is a snapshot: what is in
-force at the newest time at which the feed has spoken of them (`PersonState.seen_to`). Nothing else moves that time, so
-a promotion announced for next month reaches those tied to the person with the next event about them after it.
+force now, which is the time that the clock events tell, or the newest at which the feed has spoken of the person where
+that is later (`PersonState.seen_to`). So a promotion announced for next month reaches those tied to them on its day.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ from services.people.state import (
 )
 from services.people.who_is_introduced import introductions, with_contact, without_contact
 from shared.contracts.career import (
+    ClockTicked,
     EmployeeChanged,
     EmployeeEvent,
     EmployeeJoined,
@@ -73,25 +74,29 @@ Statement = Identity | EmployeeEvent | PersonChange
 """What goes out: to `identities`, to `career-events`, or to another person by `people-changes`."""
 
 
-def decide(person: PersonState | None, org: OrgTree, change: Change) -> tuple[PersonState, tuple[Statement, ...]]:
+def decide(
+    person: PersonState | None, org: OrgTree, change: Change, now: datetime | None = None
+) -> tuple[PersonState, tuple[Statement, ...]]:
     """Return the person after `change`, and what is to be told of them.
 
     Args:
         person: what is known of them; None for somebody of whom nothing is.
         org: the org tree as it is after the change.
-        change: addressed to this person; or a unit's, once the tree has it.
+        change: addressed to this person; or a unit's, once the tree has it; or the time.
+        now: the greatest time that was told; None before the first.
 
     Raises:
-        ValueError: there is no person, and the change is a unit's.
+        ValueError: there is no person, and the change is a unit's, or the time.
     """
-    if person is None:
-        if isinstance(change, UnitStated):
-            raise ValueError("a unit's change concerns only persons of whom something is known")
-        person = PersonState(change.employee_id)
-    after = person if isinstance(change, UnitStated) else _with_change(person, change)
-    if after == person and not isinstance(change, UnitStated):
+    if isinstance(change, UnitStated | ClockTicked):
+        if person is None:
+            raise ValueError("a unit's change, and the time, concern only persons of whom something is known")
+        return _told(person, person, org, change, now)
+    person = person or PersonState(change.employee_id)
+    after = _with_change(person, change)
+    if after == person:
         return person, ()
-    return _told(person, after, org, change)
+    return _told(person, after, org, change, now)
 
 
 # -- what is known --------------------------------------------------------------------------------
@@ -231,7 +236,7 @@ class _Cause:
 
 
 def _told(
-    before: PersonState, after: PersonState, org: OrgTree, change: Change
+    before: PersonState, after: PersonState, org: OrgTree, change: Change, now: datetime | None
 ) -> tuple[PersonState, tuple[Statement, ...]]:
     cause = _Cause(after.employee_id, change.at, change.source, before.revision + 1)
     said: list[Statement] = [*_claims(before, after, cause), *_merge(before, after, cause)]
@@ -239,11 +244,13 @@ def _told(
     told, profiles = _profiles(after, moments, org, cause)
     said.extend(profiles)
     after = msgspec.structs.replace(after, told=told)
-    current = history.in_force(moments, after.seen_to)
+    as_of = max((time for time in (after.seen_to, now) if time is not None), default=None)
+    after = msgspec.structs.replace(after, due_at=history.next_after(moments, as_of))
+    current = history.in_force(moments, as_of)
     if current is not None:  # until somebody can be spoken of, their log holds nothing
         said.extend(_disowned(before, after, cause) if before.told else ())
         said.extend(_relationships(before if before.told else None, after))
-        left = history.left_at(after, moments, after.seen_to)
+        left = history.left_at(after, moments, as_of)
         after, to_managers = _to_managers(after, current, cause)
         said.extend(to_managers)
         after, to_logs = _to_those_tied(before, after, _snapshot(after, current, left, org), cause)
