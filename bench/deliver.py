@@ -1,4 +1,4 @@
-"""Measures how many messages a second one prompter delivers to a receiver on this machine, beside httpx in a loop."""
+"""Measures how many messages a second one prompter delivers to a receiver here, beside HTTP clients in a loop."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -70,6 +71,7 @@ class Receiver:
     pid: int = 0
     ids: list[bytes] = field(default_factory=list)
     marks: list[tuple[float, float]] = field(default_factory=list)
+    peak_rss_bytes: int = 0
     all_there: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -78,6 +80,8 @@ class Receiver:
                 head = (await reader.readuntil(b"\r\n\r\n")).lower()
                 await reader.readexactly(int(head.partition(b"content-length:")[2].partition(b"\r\n")[0]))
                 self.ids.append(head.partition(b"webhook-id:")[2].partition(b"\r\n")[0].strip())
+                if len(self.ids) == self.count:  # of a peer that waits for this answer, and may end when it has it
+                    self.peak_rss_bytes = peak_rss_bytes(self.pid)
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
                 await writer.drain()
                 if len(self.ids) in (1, self.count):
@@ -148,7 +152,7 @@ async def _prompter(count: int, at_once: int, cores: Cores, folder: Path) -> Sen
         return sent
 
 
-async def _bare_httpx(count: int, at_once: int, cores: Cores, folder: Path) -> Sent:
+async def _bare(program: str, count: int, at_once: int, cores: Cores, folder: Path) -> Sent:
     event = _prompt(0)
     body = message(
         Letter(event.id, event.sponsor_id, None, None, None, False, (Item(event, False, None),), IN_ENGLISH)
@@ -156,7 +160,7 @@ async def _bare_httpx(count: int, at_once: int, cores: Cores, folder: Path) -> S
     env = {"BENCH_COUNT": str(count), "BENCH_CONCURRENCY": str(at_once), "BENCH_BODY": body.decode()}
 
     def start(url: str) -> subprocess.Popen[bytes]:
-        command = ["taskset", "-c", str(cores.peer), sys.executable, "-m", "bench.peers.bare_httpx"]
+        command = ["taskset", "-c", str(cores.peer), sys.executable, "-m", program]
         return _started(command, env | {"BENCH_URL": url}, folder)
 
     _, sent = await _received(count, start, folder)
@@ -175,9 +179,8 @@ async def _received(count: int, start: Callable[[str], subprocess.Popen[bytes]],
                     raise PeerFailed(f"ended with code {process.returncode}:\n{log_tail(folder / 'log')}")
                 await asyncio.sleep(0.05)
         (begun, cpu_before), (ended, cpu_after) = receiver.marks[0], receiver.marks[-1]
-        peak = peak_rss_bytes(process.pid) if process.poll() is None else 0
         await asyncio.sleep(1)  # for a message too many, and for the last records
-        return receiver, Sent(count, ended - begun, max(cpu_after - cpu_before, 0.01), peak)
+        return receiver, Sent(count, ended - begun, max(cpu_after - cpu_before, 0.01), receiver.peak_rss_bytes)
     except TimeoutError as exc:
         raise PeerFailed(f"{len(receiver.ids)} of {count} messages came in {_WITHIN_SECONDS} s") from exc
     finally:
@@ -254,9 +257,14 @@ def _prompt(number: int) -> PromptOpened:
     )
 
 
-PEERS: Final = {"prompter": _prompter, "bare-httpx": _bare_httpx}
+PEERS: Final[Mapping[str, Callable[[int, int, Cores, Path], Coroutine[None, None, Sent]]]] = {
+    "prompter": _prompter,
+    "bare-aiohttp": partial(_bare, "bench.peers.bare_aiohttp"),
+    "bare-httpx": partial(_bare, "bench.peers.bare_httpx"),
+}
 VERSIONS: Final[Mapping[str, Callable[[], Mapping[str, str]]]] = {
-    "prompter": lambda: {"commit": commit(), **own_versions("httpx", "faust-streaming")},
+    "prompter": lambda: {"commit": commit(), **own_versions("aiohttp", "faust-streaming")},
+    "bare-aiohttp": lambda: own_versions("aiohttp"),
     "bare-httpx": lambda: own_versions("httpx"),
 }
 
@@ -265,8 +273,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench.deliver",
         description="Measure messages a second that one prompter delivers to a local receiver, each kept before it is "
-        "sent and recorded after, beside httpx in a loop. One JSON line a figure on stdout; see bench/README.md. "
-        "Exit code 1: a peer failed; 2: nothing could be measured.",
+        "sent and recorded after, beside HTTP clients in a loop. One JSON line a figure on stdout; see "
+        "bench/README.md. Exit code 1: a peer failed; 2: nothing could be measured.",
     )
     add_common(parser, list(PEERS))
     parser.add_argument("--count", type=at_least_one, default=5000, metavar="N", help="messages (default: %(default)s)")

@@ -32,6 +32,7 @@ from shared.streaming.topics import (
     PEOPLE_CHANGES,
     PORTAL_AUDIT,
     PROMPTS,
+    SOURCES_CURSORS,
     SOURCES_RECEIVED,
     SOURCES_ROWS,
     SPONSOR_CHOICES,
@@ -62,6 +63,7 @@ _KEYS: Final[Mapping[str, str]] = {
     "id that is used no more; in every partition.",
     SOURCES_RECEIVED: "What the source names as its subject, or the source's name. The value is what it sent, as it "
     "came; the header `source` names it, and headers that begin with http- are the request's.",
+    SOURCES_CURSORS: "The source's name, a slash, the list's. The value is how far it has been polled.",
     SOURCES_ROWS: "The source's name, a slash, the row's key. The value is a digest and the extract's time.",
 }
 

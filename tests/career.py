@@ -46,6 +46,7 @@ from shared.contracts.career import (
     Introduction,
     Profile,
     PromptDeclined,
+    PromptDeclineWithdrawn,
     PromptSnoozed,
     RelationshipEnded,
     RelationshipStarted,
@@ -213,6 +214,10 @@ def an_endorsement_withdrawn(endorsement_id: str = "N1", **given: Any) -> Endors
 
 def a_refusal(**given: Any) -> PromptDeclined:
     return _build(PromptDeclined, {"employee_id": "E1", "cycle_id": "spring", "sponsor_id": "S1"}, given)
+
+
+def a_refusal_taken_back(**given: Any) -> PromptDeclineWithdrawn:
+    return _build(PromptDeclineWithdrawn, {"employee_id": "E1", "cycle_id": "spring", "sponsor_id": "S1"}, given)
 
 
 def a_snooze(**given: Any) -> PromptSnoozed:

@@ -76,7 +76,7 @@ class Counting:
             dead = [NewTopic(dead_topic(topic), 1, -1) for topic in self.topics]
             admin.create_topics([*(NewTopic(topic, PARTITIONS, -1) for topic in (*self.topics, self.out)), *dead])
 
-    def workers(self, folder: Path, *names: str, **env: Any) -> Supervisor:
+    def workers(self, folder: Path, *names: str, standbys: int = 0, **env: Any) -> Supervisor:
         """Return processes of the service, not started; their settings by the end of their names."""
         return Supervisor(
             [CountingProcess(name, 0) for name in names],
@@ -87,6 +87,7 @@ class Counting:
                 "COUNTING_GROUP": self.group,
                 "COUNTING_TOPICS": ",".join(self.topics),
                 "COUNTING_OUT": self.out,
+                "STANDBYS": str(standbys),
                 **{f"COUNTING_{name.upper()}": str(value) for name, value in env.items()},
             },
             ports=dict(zip(names, free_ports(len(names)), strict=True)),

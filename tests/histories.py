@@ -21,6 +21,7 @@ from tests.career import (
     a_correction,
     a_cycle,
     a_refusal,
+    a_refusal_taken_back,
     a_relationship,
     a_relationship_ended,
     a_retraction,
@@ -140,8 +141,8 @@ def _any_event(rng: Random) -> CareerEvent:
         case 16:
             return an_endorsement_withdrawn(**answer, endorsement_id=word)
         case 17:
-            if rng.random() < 0.4:
-                return a_refusal(**answer, cycle_id=cycle)
+            if rng.random() < 0.6:
+                return rng.choice((a_refusal, a_refusal_taken_back))(**answer, cycle_id=cycle)
             return a_snooze(**answer, cycle_id=cycle, until=_moment(rng))
         case 18:
             return an_amendment(**_cycle(rng, cycle))

@@ -199,6 +199,10 @@ def a_refusal(**changes: Any) -> Data:
     return {"cycle_id": "spring-2026", "sponsor": "E1", "employee": "E2", "reason": "Too early"} | changes
 
 
+def a_refusal_taken_back(**changes: Any) -> Data:
+    return {"cycle_id": "spring-2026", "sponsor": "E1", "employee": "E2"} | changes
+
+
 def a_snooze(**changes: Any) -> Data:
     return {"cycle_id": "spring-2026", "sponsor": "E1", "employee": "E2", "until": "2026-03-09T08:00:00Z"} | changes
 
@@ -223,6 +227,7 @@ EVERY_SHAPE: Mapping[str, Mapping[str, Callable[..., Data]]] = {
         "endorsement.given": an_endorsement,
         "endorsement.withdrawn": a_withdrawal,
         "prompt.declined": a_refusal,
+        "prompt.decline_withdrawn": a_refusal_taken_back,
         "prompt.snoozed": a_snooze,
     },
 }

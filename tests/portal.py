@@ -57,6 +57,8 @@ class Portal:
         self.store.begin("a-kafka", {})
         self.written: list[Output] = []
         self.fails_with: NotWritten | None = None
+        self.on_take_back: PromptEvent | None = None
+        """What the correlator says once an answer is taken back; None while it says nothing."""
         self.now = now
         self._offset = 0
         settings = PortalSettings(**{"url": URL, "keys": KEY, **changes})
@@ -74,6 +76,8 @@ class Portal:
             self.written.append(record)
             if record.topic in projection.TOPICS:
                 self.read(record.topic, record.value, record.key)
+            if self.on_take_back is not None and b"withdrawn" in (record.value or b""):
+                self.reads_prompt(self.on_take_back)
         return asyncio.sleep(0)
 
     def read(self, topic: str, value: bytes | None, key: bytes | None = None) -> None:
@@ -138,6 +142,11 @@ class Browser:
             path for path in re.findall(r'<form method="post" action="([^"]+)"', page.text) if path.endswith(action)
         }
         return await self.http.post(path, data={"form": token_of(page), **fields})
+
+    async def takes_back(self, page: httpx.Response, action: str) -> httpx.Response:
+        """Press the button of `page` by which an answer is taken back."""
+        (answer,) = set(re.findall(r'<input type="hidden" name="answer" value="([^"]+)">', page.text))
+        return await self.sends(page, action, answer=answer)
 
 
 def token_of(page: httpx.Response) -> str:

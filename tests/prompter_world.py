@@ -12,7 +12,7 @@ from services.prompter.policy import Digest, Policy, QuietHours
 from services.prompter.rules import Plan, Result, Said, after, plan
 from services.prompter.state import Outgoing, Sponsor, decode, encode
 from shared.contracts.career import write_contract
-from shared.contracts.choices import NotMine, PreferencesSet, Resumed, SponsorChoice, Stopped
+from shared.contracts.choices import Mine, NotMine, PreferencesSet, Resumed, SponsorChoice, Stopped
 from shared.contracts.ids import EmployeeId, EventId
 from shared.contracts.outputs import PromptEvent
 
@@ -54,6 +54,10 @@ def not_mine(employee: str, at: datetime = MONDAY, **fields: Any) -> NotMine:
     return NotMine(**_choice(at, {"employee_id": EmployeeId(employee)} | fields))
 
 
+def mine(employee: str, at: datetime = MONDAY, **fields: Any) -> Mine:
+    return Mine(**_choice(at, {"employee_id": EmployeeId(employee)} | fields))
+
+
 def prefers(at: datetime = MONDAY, **fields: Any) -> PreferencesSet:
     return PreferencesSet(**_choice(at, fields))
 
@@ -93,7 +97,7 @@ class World:
     def hears(self, *events: PromptEvent | SponsorChoice) -> World:
         """Take the events in at once, then do what follows."""
         for event in events:
-            if isinstance(event, Stopped | Resumed | NotMine | PreferencesSet):
+            if isinstance(event, Stopped | Resumed | NotMine | Mine | PreferencesSet):
                 self.sponsor = learn_choice(self.sponsor, event)
                 continue
             learned = learn_prompt(self.sponsor, event, write_contract(event), 0, self.now)

@@ -197,6 +197,114 @@ BAMBOOHR_RECORD: Final = {
 _BRYONY: Final = {"employee_id": "101", "name": "Bryony Hale", "unit_id": "Engineering"}
 _MERGED_AT: Final = "2026-02-16T00:00:00+00:00"
 
+
+def personio_record(status: str = "ACTIVE", **employment: Any) -> dict[str, Any]:
+    """A person and their newest employment, as Personio's API v2 has them."""
+    return {
+        "person": {
+            "id": "77",
+            "email": "ann@example.com",
+            "first_name": "Annabel",
+            "preferred_name": "Ann",
+            "last_name": "Lee",
+            "status": status,
+            "updated_at": "2026-01-08T13:06:20Z",
+            "employments": [{"id": "2306b77a"}],
+        },
+        "employments": {
+            "_data": [
+                {
+                    "id": "2306b77a",
+                    "status": status,
+                    "position": {"title": "Engineer"},
+                    "supervisor": {"id": "12"},
+                    "office": {"id": "3"},
+                    "org_units": [{"type": "department", "id": "900"}, {"type": "team", "id": "901"}],
+                    **employment,
+                }
+            ],
+            "_meta": {"links": {"self": {"href": "https://api.personio.de/v2/persons/77/employments"}}},
+        },
+    }
+
+
+PERSONIO_RECORD: Final = personio_record()
+_PERSON_SAID: Final = {
+    "employee_id": "77",
+    "name": "Ann Lee",
+    "email": "ann@example.com",
+    "unit_id": "901",
+    "manager_id": "12",
+    "location": "3",
+}
+_FINCH_ID: Final = "5d0b3c32-9d1b-4b0a-8f4e-1c2d3e4f5a6b"
+
+
+def finch(event_type: str) -> dict[str, Any]:
+    return {
+        "company_id": "720be419",
+        "account_id": "dadfd9d7",
+        "connection_id": "1f3a4b5c",
+        "event_type": event_type,
+        "data": {"individual_id": _FINCH_ID},
+    }
+
+
+def finch_record(**employment: Any) -> dict[str, Any]:
+    """An individual and their employment, as Finch answers to a question about one."""
+    individual = {
+        "id": _FINCH_ID,
+        "first_name": "Annabel",
+        "preferred_name": "Ann",
+        "last_name": "Lee",
+        "emails": [{"data": "ann@home.example", "type": "personal"}, {"data": "ann@example.com", "type": "work"}],
+    }
+    said = {
+        "id": _FINCH_ID,
+        "title": "Engineer",
+        "department": {"name": "Payments"},
+        "manager": {"id": "0aa7"},
+        "employment_status": "active",
+        "location": {"city": "Berlin"},
+        "source_id": "W17",
+        **employment,
+    }
+    return {
+        name: {"responses": [{"individual_id": _FINCH_ID, "code": 200, "body": body}]}
+        for name, body in (("individual", individual), ("employment", said))
+    }
+
+
+_FINCH_SAID: Final = {
+    "employee_id": _FINCH_ID,
+    "name": "Ann Lee",
+    "email": "ann@example.com",
+    "external_ids": {"source": "W17"},
+    "unit_id": "Payments",
+    "manager_id": "0aa7",
+    "location": "Berlin",
+}
+
+PAGES: Final[Mapping[tuple[str, str], tuple[Any, str | None, Any]]] = {
+    ("finch", "directory"): (
+        {"paging": {"count": 2, "offset": 0}, "individuals": [{"id": _FINCH_ID, "is_active": True}]},
+        "1",
+        finch_record(),
+    ),
+    ("merge", "employees"): ({"next": "cD0y", "previous": None, "results": [merge()["data"]]}, "cD0y", None),
+    ("merge", "teams"): ({"next": None, "results": [{"id": "249c9faa", "name": "Payments"}]}, None, None),
+    ("personio", "persons"): (
+        {
+            "_data": [PERSONIO_RECORD["person"]],
+            "_meta": {"links": {"next": {"href": "https://api.personio.de/v2/persons?limit=50&cursor=cur_82s"}}},
+        },
+        "https://api.personio.de/v2/persons?limit=50&cursor=cur_82s",
+        PERSONIO_RECORD,
+    ),
+    ("workday-report", "workers"): ({"Report_Entry": [{"Employee_ID": "E1", "Worker": "Ann Lee"}]}, None, None),
+}
+"""By source and list, what the API answers: a page, where the next is, and the record that is fetched then."""
+
 EXAMPLES: Final[tuple[Example, ...]] = (
     Example(
         "bamboohr",
@@ -268,16 +376,113 @@ EXAMPLES: Final[tuple[Example, ...]] = (
     Example("hibob", "somebody left", hibob("employee.left"), (("people", "employee.left", *_BOB),)),
     Example("hibob", "a row of a table", hibob("table.entry.created", tableId="lifecycle"), ignored=1),
     Example("hibob", "time off", hibob("timeoff.request.approved"), ignored=1),
+    *(
+        Example(
+            "personio",
+            f"{event}, fetched",
+            {"company_id": "1", "event_name": event, "occurred_at": "2026-01-08T13:06:26Z", "payload": payload},
+            (("people", becomes, "hris:77", "2026-01-08T13:06:26+00:00", data),),
+            fetched=record,
+        )
+        for event, payload, becomes, data, record in (
+            ("person.created", {"person_id": "77"}, "employee.hired", _PERSON_SAID, PERSONIO_RECORD),
+            ("person.updated", {"id": "77"}, "employee.changed", _PERSON_SAID, PERSONIO_RECORD),
+            (
+                "employment.updated",
+                {"id": "2306b77a", "person": {"id": "77"}},
+                "employee.changed",
+                _PERSON_SAID,
+                PERSONIO_RECORD,
+            ),
+            (
+                "employment.terminated",
+                {"id": "2306b77a", "person": {"id": "77"}},
+                "employee.left",
+                {"employee_id": "77", "effective_at": "2026-01-31T00:00:00+00:00"},
+                personio_record(status="INACTIVE", termination={"last_working_day": "2026-01-31"}),
+            ),
+            ("person.deleted", {"person_id": "77"}, "employee.left", {"employee_id": "77"}, None),
+        )
+    ),
+    *(
+        Example(
+            "finch",
+            what,
+            payload,
+            ignored=ignored,
+            becomes=tuple(("people", type_, f"hris:{_FINCH_ID}", at, data) for type_, at, data in becomes),
+            headers={"finch-event-id": "msg_1", "finch-timestamp": "1767877586"} if "event_type" in payload else {},
+            fetched=record,
+        )
+        for what, payload, becomes, ignored, record in (
+            (
+                "an employment changed",
+                finch("employment.updated"),
+                [("employee.changed", "2026-01-08T13:06:26+00:00", _FINCH_SAID)],
+                0,
+                finch_record(),
+            ),
+            (
+                "somebody in the directory",
+                {"row": {"id": _FINCH_ID, "is_active": True}, "as_of": "2026-03-02T02:00:00+00:00"},
+                [("employee.changed", "2026-03-02T02:00:00+00:00", _FINCH_SAID)],
+                0,
+                finch_record(),
+            ),
+            (
+                "somebody's employment ended",
+                finch("employment.updated"),
+                [
+                    (
+                        "employee.left",
+                        "2026-01-08T13:06:26+00:00",
+                        {"employee_id": _FINCH_ID, "effective_at": "2026-01-31T00:00:00+00:00"},
+                    )
+                ],
+                0,
+                finch_record(employment_status="terminated", end_date="2026-01-31"),
+            ),
+            (
+                "somebody is in the directory no more",
+                finch("directory.deleted"),
+                [("employee.left", "2026-01-08T13:06:26+00:00", {"employee_id": _FINCH_ID})],
+                0,
+                None,
+            ),
+            ("data went", finch("individual.deleted"), [], 1, None),
+            ("pay", finch("pay_statement.created"), [], 1, None),
+        )
+    ),
     Example(
-        "personio",
-        "a person was created",
+        "workday-report",
+        "a worker of the report",
         {
-            "company_id": "1",
-            "event_name": "person.created",
-            "occurred_at": "2026-01-08T13:06:26Z",
-            "payload": {"person_id": "77"},
+            "row": {"Employee_ID": "E1", "Worker": "Ann Lee", "Manager_ID": "E7"},
+            "as_of": "2026-03-02T02:00:00+00:00",
         },
-        (("people", "employee.hired", "hris:77", "2026-01-08T13:06:26+00:00", {"employee_id": "77"}),),
+        (
+            (
+                "people",
+                "employee.changed",
+                "hris:E1",
+                "2026-03-02T02:00:00+00:00",
+                {"employee_id": "E1", "name": "Ann Lee", "manager_id": "E7"},
+            ),
+        ),
+    ),
+    Example(
+        "workday-report",
+        "a worker who has left",
+        {"row": {"Employee_ID": "E1", "Termination_Date": "2026-02-28"}, "as_of": "2026-03-02T02:00:00+00:00"},
+        (
+            (
+                "people",
+                "employee.left",
+                "hris:E1",
+                "2026-03-02T02:00:00+00:00",
+                {"employee_id": "E1", "effective_at": "2026-02-28T00:00:00+00:00"},
+            ),
+        ),
     ),
     Example(
         "personio",

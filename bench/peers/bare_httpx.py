@@ -1,4 +1,4 @@
-"""The limit of the prompter: httpx in a loop, the same message to the same receiver, and nothing kept."""
+"""What the prompter does not send by: httpx in a loop, the same message to the same receiver, and nothing kept."""
 
 from __future__ import annotations
 

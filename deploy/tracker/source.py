@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
+from aiokafka.errors import KafkaError as ReadingError
 from kafka.errors import KafkaError
 
 from deploy.broker import DEMO_PORT
@@ -19,12 +20,14 @@ from deploy.dead import BATCH, DeadLetter, DeadLetterError, DeadLetters
 from deploy.spawn import LOOPBACK
 from deploy.tracker.extracts import ExtractError, load
 from deploy.tracker.intake import Verdict, verdict_of
+from shared.sources.apis import Poll
 from shared.sources.declaration import Declaration
 from shared.sources.delivery import Delivery, read_delivery
 from shared.sources.expressions import Unmappable, read_time
 from shared.sources.files import BadDeclaration, read_source
 from shared.sources.mappers import read
 from shared.sources.mapping import Mapped, MappedEvent, record_wanted
+from shared.sources.polling import Round, body_of, key_in, read_page
 from shared.sources.rows import BadRow, Row, read_rows
 from shared.streaming.records import Record
 from shared.streaming.topics import SOURCES_RECEIVED, dead_topic
@@ -55,14 +58,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     checking.add_argument(
         "--fetched", type=Path, help="the record that the vendor's API gives, where the file has `fetch`"
     )
+    checking.add_argument(
+        "--list", metavar="NAME", help="the payloads are what the vendor's API answers to this list of `poll`"
+    )
     checking.add_argument("--json", action="store_true", help="for programs")
     checking.set_defaults(command=check)
     loading = commands.add_parser(
         "load",
         help="send the rows of an extract that are new or have changed",
-        description="Reads an extract (CSV or NDJSON, as the source's file says under bulk), and sends the rows that "
-        "are new or differ from what was sent of them last. A load that was broken off is done again with the "
-        "same file.",
+        description="Reads an extract (CSV, NDJSON or Parquet, as the source's file says under bulk), and sends the "
+        "rows that are new or differ from what was sent of them last. A load that was broken off is done again with "
+        "the same file.",
         epilog="Exit code 0: loaded; 1: some rows could not be sent, and are told, or Kafka is away; 2: wrong use.",
     )
     loading.add_argument("name", metavar="NAME", help="the source")
@@ -109,7 +115,8 @@ def check(options: argparse.Namespace) -> int:
         declaration = read_source(path)
         headers = dict(_header(text) for text in options.header)
         record = orjson.loads(options.fetched.read_bytes()) if options.fetched is not None else None
-        told = [_told(declaration, payload, headers, record) for payload in options.payload]
+        polled = None if options.list is None else _list(declaration, options.list)
+        told = [_told(declaration, payload, headers, record, polled) for payload in options.payload]
     except BadDeclaration as exc:
         if options.json:
             print(
@@ -141,8 +148,14 @@ def check(options: argparse.Namespace) -> int:
     return 0 if fine else 1
 
 
-def _told(declaration: Declaration, path: Path, headers: Mapping[str, str], record: Any) -> dict[str, Any]:
-    read_now = [(where, _read_now(declaration, one)) for where, one in _deliveries(declaration, path, headers, record)]
+def _told(
+    declaration: Declaration, path: Path, headers: Mapping[str, str], record: Any, polled: Poll | None
+) -> dict[str, Any]:
+    if polled is None:
+        found = _deliveries(declaration, path, headers, record)
+    else:
+        found = _polled(declaration, polled, path, record)
+    read_now = [(where, _read_now(declaration, one)) for where, one in found]
     faults = [where + fault for where, mapped in read_now for fault in mapped.faults]
     events = [(event, verdict_of(event)) for _, mapped in read_now for event in mapped.events]
     return {
@@ -162,12 +175,36 @@ def _deliveries(
     if declaration.webhook is not None or declaration.bulk is None:
         yield "", Delivery(declaration.name, path.read_bytes(), headers, now, record)
         return
-    with path.open(encoding=declaration.bulk.encoding, newline="") as file:
-        for row in read_rows(declaration.bulk, file):
-            if isinstance(row, Row):
-                yield f"line {row.line}: ", Delivery(declaration.name, row.body(now), headers, now)
-            else:
-                yield f"line {row.line}: ", row
+    for row in read_rows(declaration.bulk, path):
+        if isinstance(row, Row):
+            yield f"line {row.line}: ", Delivery(declaration.name, row.body(now), headers, now)
+        else:
+            yield f"line {row.line}: ", row
+
+
+def _list(declaration: Declaration, name: str) -> Poll:
+    for poll in declaration.poll:
+        if poll.name == name:
+            return poll
+    known = ", ".join(poll.name for poll in declaration.poll) or "none"
+    raise ValueError(f"--list {name}: {declaration.name} polls no such list; it polls {known}")
+
+
+def _polled(declaration: Declaration, poll: Poll, path: Path, record: Any) -> Iterator[tuple[str, Delivery | BadRow]]:
+    """Yield the deliveries that a page of a list is, and which record of it each is."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    try:
+        page = read_page(declaration, poll, Round(began_at=now), orjson.loads(path.read_bytes()))
+    except Unmappable as exc:
+        yield "", BadRow(1, str(exc))
+        return
+    for number, one in enumerate(page.records):
+        where = f"record {number}: "
+        try:
+            key_in(declaration, poll, one)
+            yield where, Delivery(declaration.name, body_of(declaration, poll, one, now), {}, now, record)
+        except Unmappable as exc:
+            yield where, BadRow(number, str(exc))
 
 
 def _as_json(event: MappedEvent, verdict: Verdict) -> dict[str, Any]:
@@ -226,7 +263,7 @@ def load_extract(options: argparse.Namespace) -> int:
     try:
         declaration = read_source(options.sources_dir / f"{options.name}.yaml")
         loaded = load(declaration, options.file, as_of, options.bootstrap_servers, dry_run=options.dry_run)
-    except (BadDeclaration, ExtractError, KafkaError, OSError) as exc:
+    except (BadDeclaration, ExtractError, KafkaError, ReadingError, OSError) as exc:
         print(f"tracker source load: {exc or type(exc).__name__}", file=sys.stderr)
         return 1
     for fault in loaded.faults[:_FAULTS_TOLD]:

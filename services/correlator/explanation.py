@@ -479,11 +479,13 @@ class _Case:
 
     def _not_declined(self, sponsor_id: str) -> Condition:
         answer = self.employee.answers.get(AnswerKey(self.cycle_id, sponsor_id), Answer())
-        declined = answer.declined is not None
+        declined = answer.is_declined
         because = f"{self._name(sponsor_id)} has {'' if declined else 'not '}declined in this cycle"
+        if answer.declined is not None and not declined:
+            because = f"{self._name(sponsor_id)} has declined in this cycle, and taken that back"
         if answer.snoozed is not None and not declined:
             because += f", and put the answer off until {moment(answer.snoozed[1])}"
-        facts = self._facts([answer.declined, answer.snoozed and answer.snoozed[0]])
+        facts = self._facts([answer.declined, answer.decline_withdrawn, answer.snoozed and answer.snoozed[0]])
         return Condition(name="not_declined", holds=not declined, because=because, facts=facts)
 
     def _evidence(self, sponsor_id: str) -> Iterator[WeighedPiece]:

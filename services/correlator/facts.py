@@ -46,6 +46,7 @@ from shared.contracts.career import (
     EndorsementWithdrawn,
     EverybodysEvent,
     PromptDeclined,
+    PromptDeclineWithdrawn,
     PromptSnoozed,
     RelationshipEnded,
     RelationshipKind,
@@ -117,16 +118,8 @@ def learn(employee: EmployeeState, event: EmployeeEvent) -> EmployeeState:
             said = employee.endorsements.get(event.endorsement_id) or EndorsementFact(event.sponsor_id)
             said = EndorsementFact(said.sponsor_id, said.given, _later(said.withdrawn, event.stamp))
             return _keep(employee, "endorsements", event.endorsement_id, said, _age_of_endorsement)
-        case PromptDeclined():
-            key = AnswerKey(event.cycle_id, event.sponsor_id)
-            answer = employee.answers.get(key, Answer())
-            answer = Answer(_later(answer.declined, event.stamp), answer.snoozed)
-            return _keep(employee, "answers", key, answer, _age_of_answer)
-        case PromptSnoozed():
-            key = AnswerKey(event.cycle_id, event.sponsor_id)
-            answer = employee.answers.get(key, Answer())
-            answer = Answer(answer.declined, _newer(answer.snoozed, (event.stamp, event.until), stamp=0))
-            return _keep(employee, "answers", key, answer, _age_of_answer)
+        case PromptDeclined() | PromptDeclineWithdrawn() | PromptSnoozed():
+            return _learn_answer(employee, event)
         case StatementDisowned():
             return _disown(employee, event.statement_id)
 
@@ -213,6 +206,22 @@ def _learn_person(employee: EmployeeState, event: TiedPersonChanged) -> Employee
     return _keep(employee, "people", event.person.person_id, person, lambda key, p: (key in tied, p.revision, key))
 
 
+def _learn_answer(
+    employee: EmployeeState, event: PromptDeclined | PromptDeclineWithdrawn | PromptSnoozed
+) -> EmployeeState:
+    key = AnswerKey(event.cycle_id, event.sponsor_id)
+    answer = employee.answers.get(key, Answer())
+    said: dict[str, Any]
+    match event:
+        case PromptDeclined():
+            said = {"declined": _later(answer.declined, event.stamp)}
+        case PromptDeclineWithdrawn():
+            said = {"decline_withdrawn": _later(answer.decline_withdrawn, event.stamp)}
+        case PromptSnoozed():
+            said = {"snoozed": _newer(answer.snoozed, (event.stamp, event.until), stamp=0)}
+    return _keep(employee, "answers", key, msgspec.structs.replace(answer, **said), _age_of_answer)
+
+
 def _learn_achievement(employee: EmployeeState, achievement_id: str, fact: AchievementFact) -> EmployeeState:
     known = employee.achievements.get(achievement_id)
     if known is not None and known.stamp >= fact.stamp:
@@ -253,6 +262,7 @@ def _disown(employee: EmployeeState, statement_id: str) -> EmployeeState:
     answers = {
         key: Answer(
             answer.declined if owned(answer.declined) else None,
+            answer.decline_withdrawn if owned(answer.decline_withdrawn) else None,
             answer.snoozed if answer.snoozed is not None and owned(answer.snoozed[0]) else None,
         )
         for key, answer in employee.answers.items()
@@ -262,7 +272,7 @@ def _disown(employee: EmployeeState, statement_id: str) -> EmployeeState:
         ties={key: tie for key, tie in ties.items() if tie.started or tie.ended},
         achievements={key: fact for key, fact in employee.achievements.items() if owned(fact.stamp)},
         endorsements={key: said for key, said in endorsements.items() if said.given or said.withdrawn},
-        answers={key: answer for key, answer in answers.items() if answer.declined or answer.snoozed},
+        answers={key: answer for key, answer in answers.items() if answer != Answer()},
         disowned=(*employee.disowned, statement_id)[-BOUNDS["disowned"] :],
     )
 
@@ -291,8 +301,8 @@ def _age_of_endorsement(endorsement_id: str, said: EndorsementFact) -> tuple[Key
 
 
 def _age_of_answer(key: AnswerKey, answer: Answer) -> tuple[Key, AnswerKey]:
-    stamps = [stamp for stamp in (answer.declined, answer.snoozed and answer.snoozed[0]) if stamp is not None]
-    return max(stamps), key
+    said = (answer.declined, answer.decline_withdrawn, answer.snoozed and answer.snoozed[0])
+    return max(stamp for stamp in said if stamp is not None), key
 
 
 def _definition(cycle: Cycle, stamp: Key) -> CycleDefinition:

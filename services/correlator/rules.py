@@ -193,7 +193,7 @@ def judge(
     if has_left(employee, sponsor_id, now):
         return NotAsked("sponsor_left")
     answer = employee.answers.get(AnswerKey(cycle_id, sponsor_id), Answer())
-    if answer.declined is not None:
+    if answer.is_declined:
         return NotAsked("declined")
     snoozed_until = answer.snoozed[1] if answer.snoozed is not None and answer.snoozed[1] > now else None
     return Asked(profile, end, employee.people[sponsor_id].timezone, snoozed_until)

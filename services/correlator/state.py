@@ -79,7 +79,14 @@ class Answer(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A sponsor's answers in one cycle."""
 
     declined: Key | None = None
+    decline_withdrawn: Key | None = None
     snoozed: tuple[Key, datetime] | None = None
+
+    @property
+    def is_declined(self) -> bool:
+        """Tell whether they have declined, and not taken that back since."""
+        taken_back = self.decline_withdrawn
+        return self.declined is not None and (taken_back is None or self.declined > taken_back)
 
 
 class StandingPrompt(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

@@ -55,7 +55,7 @@ def _objection(
     if person.level < profile.level + policy.levels_above:
         return "not_senior_enough"
     answer = employee.answers.get(AnswerKey(cycle_id, person.person_id))
-    if answer is not None and answer.declined is not None:
+    if answer is not None and answer.is_declined:
         return "declined"
     if person.person_id in employee.people and has_left(employee, person.person_id, t):
         return "left"

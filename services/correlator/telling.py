@@ -25,6 +25,7 @@ from shared.contracts.career import (
     EndorsementWithdrawn,
     Profile,
     PromptDeclined,
+    PromptDeclineWithdrawn,
     PromptSnoozed,
     RelationshipEnded,
     RelationshipStarted,
@@ -60,6 +61,8 @@ def told_in_words(event: CareerEvent) -> str:
             return f"{event.sponsor_id} takes {event.endorsement_id} back"
         case PromptDeclined():
             return f"{event.sponsor_id} will not speak for them in {event.cycle_id}"
+        case PromptDeclineWithdrawn():
+            return f"{event.sponsor_id} takes back that they will not speak for them in {event.cycle_id}"
         case PromptSnoozed():
             return f"{event.sponsor_id} puts {event.cycle_id} off until {moment(event.until)}"
         case StatementDisowned():

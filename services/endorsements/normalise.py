@@ -5,14 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 from shared.contracts.base import Payload
-from shared.contracts.career import EndorsementGiven, EndorsementWithdrawn, PromptDeclined, PromptSnoozed
+from shared.contracts.career import (
+    EndorsementGiven,
+    EndorsementWithdrawn,
+    PromptDeclined,
+    PromptDeclineWithdrawn,
+    PromptSnoozed,
+)
 from shared.contracts.cloudevents import FeedEvent
-from shared.contracts.feeds import EndorsementSent, EndorsementTakenBack, PromptPutOff, PromptRefused
+from shared.contracts.feeds import (
+    EndorsementSent,
+    EndorsementTakenBack,
+    PromptPutOff,
+    PromptRefusalTakenBack,
+    PromptRefused,
+)
 from shared.contracts.ids import Ref
 from shared.streaming.intake import Resolve
 from shared.streaming.records import Poison
 
-SponsorsWord = EndorsementGiven | EndorsementWithdrawn | PromptDeclined | PromptSnoozed
+SponsorsWord = EndorsementGiven | EndorsementWithdrawn | PromptDeclined | PromptDeclineWithdrawn | PromptSnoozed
 
 
 def normalise(event: FeedEvent, payload: Payload, resolve: Resolve) -> SponsorsWord:
@@ -45,6 +57,10 @@ def normalise(event: FeedEvent, payload: Payload, resolve: Resolve) -> SponsorsW
                 **_common(event, payload.employee, payload.sponsor, resolve),
                 cycle_id=payload.cycle_id,
                 reason=payload.reason,
+            )
+        case PromptRefusalTakenBack():
+            return PromptDeclineWithdrawn(
+                **_common(event, payload.employee, payload.sponsor, resolve), cycle_id=payload.cycle_id
             )
         case PromptPutOff():
             return PromptSnoozed(

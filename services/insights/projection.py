@@ -54,6 +54,7 @@ from shared.contracts.career import (
     EndorsementGiven,
     EndorsementWithdrawn,
     PromptDeclined,
+    PromptDeclineWithdrawn,
     PromptSnoozed,
     RelationshipEnded,
     RelationshipStarted,
@@ -180,7 +181,7 @@ def _career_rows(event: CareerEvent) -> Iterator[Row]:
             yield CycleCancelledRow(event.cycle_id, event.reason, *event.stamp)
         case ClockTicked():
             yield ClockRow(event.now)
-        case TiedPersonChanged() | PromptDeclined() | PromptSnoozed() | StatementDisowned():
+        case TiedPersonChanged() | PromptDeclined() | PromptDeclineWithdrawn() | PromptSnoozed() | StatementDisowned():
             # Counted, and no row: what they lead to is in the prompts and gaps that the correlator writes. What was
             # disowned is said of somebody else with a greater stamp, and its row goes by that.
             return

@@ -292,6 +292,10 @@ class Desk:
         about = {"prompt_id": prompt.prompt_id, "employee_id": prompt.employee_id}
         await self._write(session, given.kind, given.event_id, given.output, **about)
 
+    async def took_back(self, session: Session, employee_id: EmployeeId, given: Given) -> None:
+        """Write that a "not me" is taken back; as `answer`."""
+        await self._write(session, given.kind, given.event_id, given.output, employee_id=employee_id)
+
     async def chose(self, session: Session, what: AuditedAction, choice: SponsorChoice) -> None:
         """Write a choice; as `answer`."""
         await self._write(session, what, choice.id, answering.choice_output(choice))
@@ -313,12 +317,19 @@ class Desk:
     async def _until_visible(self, event_id: EventId) -> None:
         """Wait until this process has read an answer back. It is safe already: who has waited long enough goes on."""
         begun = monotonic()
-        while monotonic() - begun < _VISIBLE_WITHIN_SECONDS:
-            if await asyncio.to_thread(self.store.knows, event_id):
-                VISIBLE_SECONDS.observe(monotonic() - begun)
-                return
-            await asyncio.sleep(_LOOK_EVERY_SECONDS)
-        log.warning("an answer is safe in Kafka and not read back yet", waited_seconds=_VISIBLE_WITHIN_SECONDS)
+        if await _in_time(lambda: self.store.knows(event_id)):
+            VISIBLE_SECONDS.observe(monotonic() - begun)
+        else:
+            log.warning("an answer is safe in Kafka and not read back yet", waited_seconds=_VISIBLE_WITHIN_SECONDS)
+
+    async def until_asked_again(self, prompt_id: PromptId) -> None:
+        """Wait until a prompt whose answer was taken back is asked again; its page says how it stands if that lasts."""
+
+        def is_asked() -> bool:
+            prompt = self.store.prompt(prompt_id)
+            return prompt is None or answering.standing(prompt) != "taken_back"
+
+        await _in_time(is_asked)
 
     def _audited(
         self, note_id: EventId, what: AuditedView | AuditedAction, session: Session | None, **about: Any
@@ -328,6 +339,16 @@ class Desk:
             id=note_id, at=self._wall(), what=what, person_id=person, session=session.name if session else "", **about
         )
         return Output(PORTAL_AUDIT, person.encode() if person else None, write_contract(note))
+
+
+async def _in_time(comes: Callable[[], bool]) -> bool:
+    """Wait until it is so in the read model, and tell whether it came within the time that people wait for a page."""
+    begun = monotonic()
+    while monotonic() - begun < _VISIBLE_WITHIN_SECONDS:
+        if await asyncio.to_thread(comes):
+            return True
+        await asyncio.sleep(_LOOK_EVERY_SECONDS)
+    return False
 
 
 def see(path: str) -> RedirectResponse:
@@ -429,6 +450,28 @@ def portal_router(desk: Desk) -> APIRouter:
     @router.post("/prompts/{prompt_id}/not-me")
     async def not_me(request: Request, prompt_id: str) -> Response:
         return await answered(request, prompt_id, lambda p, _, __, now: answering.refuse(p, "", now))
+
+    @router.post("/prompts/{prompt_id}/take-back")
+    async def take_back(request: Request, prompt_id: str) -> Response:
+        done = await answered(
+            request, prompt_id, lambda p, fields, _, now: answering.take_back(p, _first(fields, "answer"), now)
+        )
+        await desk.until_asked_again(PromptId(prompt_id))
+        return done
+
+    @router.post("/proteges/{employee_id}/take-back")
+    async def mine_after_all(request: Request, employee_id: str) -> Response:
+        session = desk.session(request)
+        fields = await desk.form(request)
+        desk.showing(session, fields)
+        async with desk.turn(session.person_id):
+            said = await asyncio.to_thread(desk.store.said_of_tie, session.person_id, EmployeeId(employee_id))
+            try:
+                given = answering.mine_after_all(said, _first(fields, "answer"), desk.now())
+                await desk.took_back(session, EmployeeId(employee_id), given)
+            except NotNow:
+                pass  # the page says how it stands
+        return see("/")
 
     @router.get("/preferences")
     async def preferences(request: Request) -> Response:

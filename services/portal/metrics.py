@@ -12,8 +12,8 @@ REQUEST_SECONDS = Histogram(
 )
 ANSWERS = Counter(
     "portal_answers_total",
-    "Answers and choices that Kafka acknowledged, by kind: endorsed, declined, snoozed, not_mine, stopped, resumed, "
-    "preferences_set",
+    "Answers and choices that Kafka acknowledged, by kind: endorsed, declined, snoozed, not_mine, "
+    "taken_back, stopped, resumed, preferences_set",
     ["kind"],
 )
 TURNED_AWAY = Counter(

@@ -125,6 +125,7 @@ class Pages:
             how=how,
             zone=zone,
             settled=settled,
+            undoable=answering.undoable(prompt, reader.now),
             ended=_WITHDRAWN.get(prompt.withdrawn_because),  # type: ignore[call-overload]
             snoozed_until=answering.snoozed_until(prompt, reader.now) if how == "open" else None,
             snoozes=snooze_times(prompt, reader.now) if how == "open" else {},
@@ -159,6 +160,7 @@ class Pages:
                 (prompt for prompt in ended if prompt.body is not None), key=lambda one: one.changed_at, reverse=True
             )[:ENDED_SHOWN],
             standing=standing,
+            undoable=answering.undoable,
             withdrawn=_WITHDRAWN,
             snoozed_until=answering.snoozed_until,
         )

@@ -9,7 +9,18 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Table
 
-from services.portal.tables import answers, choices, claims, clock, merges, people, prompts, tie_ends, tie_starts
+from services.portal.tables import (
+    answers,
+    choices,
+    claims,
+    clock,
+    merges,
+    people,
+    prompts,
+    taken_back,
+    tie_ends,
+    tie_starts,
+)
 from shared.contracts.career import (
     ClockTicked,
     EmployeeChanged,
@@ -21,11 +32,19 @@ from shared.contracts.career import (
     RelationshipStarted,
     read_career_event,
 )
-from shared.contracts.choices import NotMine, PreferencesSet, Resumed, SponsorChoice, Stopped, read_choice
+from shared.contracts.choices import Mine, NotMine, PreferencesSet, Resumed, SponsorChoice, Stopped, read_choice
 from shared.contracts.cloudevents import read_feed_event
-from shared.contracts.feeds import ENDORSEMENTS, EndorsementSent, PromptPutOff, PromptRefused, read_payload
+from shared.contracts.feeds import (
+    ENDORSEMENTS,
+    EndorsementSent,
+    EndorsementTakenBack,
+    PromptPutOff,
+    PromptRefusalTakenBack,
+    PromptRefused,
+    read_payload,
+)
 from shared.contracts.identities import EmployeeMergedInto, RefClaimed, read_identity
-from shared.contracts.ids import EmployeeId, Ref, prompt_id
+from shared.contracts.ids import EmployeeId, EventId, Ref, prompt_id, stable_id
 from shared.contracts.outputs import PromptFulfilled, PromptOpened, PromptUpdated, PromptWithdrawn, read_prompt_event
 from shared.streaming.records import Record
 from shared.streaming.topics import CAREER_EVENTS, IDENTITIES, PROMPTS, SPONSOR_CHOICES, feed_topic
@@ -54,9 +73,14 @@ def project(record: Record) -> list[Row]:
     return list(_BY_TOPIC[record.topic](record))
 
 
-def not_mine(employee_id: EmployeeId) -> str:
-    """Return what a "not me" about an employee is about."""
-    return f"{employee_id} is not mine"
+def being_sponsor_of(employee_id: EmployeeId) -> str:
+    """Return what a "not me" about an employee, and its taking back, are about."""
+    return f"being the sponsor of {employee_id}"
+
+
+def taking_back(answer: EventId) -> EventId:
+    """Return the id of the event that takes an answer back: one for each answer, whichever tab it comes from."""
+    return EventId(stable_id("portal-taking-back", answer))
 
 
 def ref_of(employee_id: EmployeeId) -> Ref:
@@ -105,6 +129,9 @@ def _answer(record: Record) -> Iterator[Row]:
             kind, words = "declined", answer.reason
         case PromptPutOff(cycle_id=cycle_id):
             kind, words = "snoozed", answer.until.isoformat()
+        case EndorsementTakenBack() | PromptRefusalTakenBack():
+            yield Row(taken_back, {"event_id": event.id, "at": event.time})
+            return
         case _:
             return
     employee, sponsor = (EmployeeId(ref.removeprefix("hris:")) for ref in (answer.employee, answer.sponsor))
@@ -132,8 +159,8 @@ def _about(choice: SponsorChoice) -> str:
             return ASKING
         case PreferencesSet():
             return PREFERENCES
-        case NotMine():
-            return not_mine(choice.employee_id)
+        case NotMine() | Mine():
+            return being_sponsor_of(choice.employee_id)
 
 
 class _Typed(msgspec.Struct):

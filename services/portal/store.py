@@ -11,12 +11,12 @@ from datetime import datetime
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Table, and_, func, or_, select, tuple_
 from sqlalchemy.dialects.sqlite import insert
 
-from services.portal.projection import ASKING, PREFERENCES, Row, not_mine
+from services.portal.projection import ASKING, PREFERENCES, Row, being_sponsor_of, taking_back
 from services.portal.tables import (
     NEWER_BY,
     SCHEMA,
@@ -30,10 +30,11 @@ from services.portal.tables import (
     people,
     progress,
     prompts,
+    taken_back,
     tie_ends,
     tie_starts,
 )
-from shared.contracts.choices import PreferencesSet, Resumed, Stopped
+from shared.contracts.choices import Mine, NotMine, PreferencesSet, Resumed, Stopped
 from shared.contracts.identities import EmployeeMergedInto, RefClaimed
 from shared.contracts.ids import EmployeeId, EventId, PromptId, Ref
 from shared.contracts.outputs import PromptBody
@@ -43,18 +44,16 @@ from shared.streaming.names import Names
 Partition = tuple[str, int]
 """Topic and partition."""
 
-ANSWERS_REMEMBERED: Final = 50
-"""How many answers to one prompt are looked at; nobody snoozes more often."""
-
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the sponsor answered here: endorsed, declined or snoozed, and in which words."""
+    """What the sponsor answered here: endorsed, declined or snoozed, in which words, and when they took it back."""
 
     event_id: EventId
     kind: str
     at: datetime
     words: str
+    taken_back_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +63,10 @@ class StoredPrompt:
     Attributes:
         status: open, withdrawn or fulfilled.
         opened_by: the version by which it was opened last; what was answered before that is of an earlier asking.
+        endorsement_id: what fulfilled it; None where nothing has.
         body: what was shown last; None where only its end is known.
-        answers: newest first.
-        not_mine: whether the sponsor said that this is none of theirs.
+        answers: newest first; of snoozes only the newest.
+        said_of_tie: what the sponsor said last of being this person's sponsor; None where nothing.
     """
 
     prompt_id: PromptId
@@ -77,11 +77,12 @@ class StoredPrompt:
     changed_at: datetime
     opened_by: int
     withdrawn_because: str | None
+    endorsement_id: str | None
     body: PromptBody | None
     timezone: str
     snoozed_until: datetime | None
     answers: tuple[Answer, ...]
-    not_mine: bool
+    said_of_tie: NotMine | Mine | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class Protege:
 
     person: KnownPerson
     since: datetime
-    not_mine: bool
+    said_of_tie: NotMine | Mine | None
 
 
 class Store:
@@ -171,7 +172,7 @@ class Store:
         with self._engine.connect() as connection:
             return any(
                 connection.scalar(select(table.c.event_id).where(table.c.event_id == event_id)) is not None
-                for table in (answers, choices)
+                for table in (answers, taken_back, choices)
             )
 
     def prompt(self, prompt_id: PromptId) -> StoredPrompt | None:
@@ -207,13 +208,18 @@ class Store:
                 ).tuples()
             }
             known = _people(connection, since, now)
-            refused = _not_mine(connection, sponsor_id)
+            said = _said_of_ties(connection, sponsor_id)
         found = [
-            Protege(known[who], at, not_mine(who) in refused)
+            Protege(known[who], at, said.get(being_sponsor_of(who)))
             for who, at in since.items()
             if who in known and known[who].active
         ]
         return sorted(found, key=lambda protege: (protege.person.name.casefold(), protege.person.employee_id))
+
+    def said_of_tie(self, sponsor_id: EmployeeId, employee_id: EmployeeId) -> NotMine | Mine | None:
+        """Return what a sponsor said last of being somebody's sponsor; None where nothing."""
+        with self._engine.connect() as connection:
+            return _said_of_ties(connection, sponsor_id).get(being_sponsor_of(employee_id))
 
     def whom(self, ref: Ref, now: datetime) -> EmployeeId | None:
         """Return the employee whom `ref` names now; None where nobody is known by it."""
@@ -257,20 +263,39 @@ def _statement(table: Table, names: Sequence[str]) -> Any:
 
 def _prompts(connection: Connection, which: Any) -> list[StoredPrompt]:
     rows = connection.execute(select(prompts).where(which).order_by(prompts.c.prompt_id)).mappings().all()
-    given: dict[str, list[Answer]] = {row["prompt_id"]: [] for row in rows}
-    for answer in connection.execute(
+    said = connection.execute(
         select(answers)
         .where(answers.c.prompt_id.in_(select(prompts.c.prompt_id).where(which)))
         .order_by(answers.c.at.desc(), answers.c.event_id)
-    ).mappings():
-        given[answer["prompt_id"]].append(
-            Answer(EventId(answer["event_id"]), answer["kind"], answer["at"], answer["words"])
-        )
-    refused = {sponsor: _not_mine(connection, sponsor) for sponsor in {EmployeeId(row["sponsor_id"]) for row in rows}}
-    return [_prompt(row, given[row["prompt_id"]], refused[EmployeeId(row["sponsor_id"])]) for row in rows]
+    ).mappings()
+    given: dict[str, list[RowMapping]] = {row["prompt_id"]: [] for row in rows}
+    for answer in said:
+        of_prompt = given[answer["prompt_id"]]
+        if answer["kind"] != "snoozed" or all(one["kind"] != "snoozed" for one in of_prompt):
+            of_prompt.append(answer)
+    undone = _taken_back(connection, [one["event_id"] for some in given.values() for one in some])
+    ties = {who: _said_of_ties(connection, who) for who in {EmployeeId(row["sponsor_id"]) for row in rows}}
+    return [
+        _prompt(row, [_answer(one, undone) for one in given[row["prompt_id"]]], ties[EmployeeId(row["sponsor_id"])])
+        for row in rows
+    ]
 
 
-def _prompt(row: RowMapping, given: Sequence[Answer], refused: set[str]) -> StoredPrompt:
+def _taken_back(connection: Connection, given: Sequence[EventId]) -> dict[EventId, datetime]:
+    """Return when each of the answers that were taken back was."""
+    by_taking_back = {taking_back(answer): answer for answer in given}
+    rows = connection.execute(
+        select(taken_back.c.event_id, taken_back.c.at).where(taken_back.c.event_id.in_(list(by_taking_back)))
+    )
+    return {by_taking_back[EventId(event_id)]: at for event_id, at in rows.tuples()}
+
+
+def _answer(row: RowMapping, undone: Mapping[EventId, datetime]) -> Answer:
+    event_id = EventId(row["event_id"])
+    return Answer(event_id, row["kind"], row["at"], row["words"], undone.get(event_id))
+
+
+def _prompt(row: RowMapping, given: Sequence[Answer], ties: Mapping[str, NotMine | Mine]) -> StoredPrompt:
     employee = EmployeeId(row["employee_id"])
     return StoredPrompt(
         prompt_id=PromptId(row["prompt_id"]),
@@ -281,19 +306,26 @@ def _prompt(row: RowMapping, given: Sequence[Answer], refused: set[str]) -> Stor
         changed_at=row["changed_at"],
         opened_by=row["opened_by"] or 1,
         withdrawn_because=row["withdrawn_because"],
+        endorsement_id=row["endorsement_id"],
         body=None if row["body"] is None else PromptBody.model_validate(row["body"]),
         timezone=row["timezone"] or "UTC",
         snoozed_until=row["snoozed_until"],
-        answers=tuple(given[:ANSWERS_REMEMBERED]),
-        not_mine=not_mine(employee) in refused,
+        answers=tuple(given),
+        said_of_tie=ties.get(being_sponsor_of(employee)),
     )
 
 
-def _not_mine(connection: Connection, sponsor_id: EmployeeId) -> set[str]:
+def _said_of_ties(connection: Connection, sponsor_id: EmployeeId) -> dict[str, NotMine | Mine]:
+    """Return what a sponsor said last of being the sponsor of each person that they said such a thing of."""
     rows = connection.execute(
-        select(choices.c.about).where(choices.c.sponsor_id == sponsor_id, choices.c.about.not_in([ASKING, PREFERENCES]))
+        select(choices.c.about, choices.c.choice)
+        .where(choices.c.sponsor_id == sponsor_id, choices.c.about.not_in([ASKING, PREFERENCES]))
+        .order_by(choices.c.at, choices.c.event_id)
     )
-    return set(rows.scalars())
+    return {
+        about: (NotMine if said["type"] == "choice.not_mine" else Mine).model_validate(said)
+        for about, said in rows.tuples()
+    }
 
 
 def _latest(connection: Connection, sponsor_id: EmployeeId, about: str) -> dict[str, Any] | None:

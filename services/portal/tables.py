@@ -12,7 +12,7 @@ from sqlalchemy import Boolean, Column, Index, Integer, MetaData, String, Table,
 
 from shared.database import Json, UtcTime
 
-SCHEMA: Final = 3
+SCHEMA: Final = 4
 """Goes up with each change of the tables: a file of another number is filled anew from the log."""
 
 metadata = MetaData()
@@ -47,6 +47,14 @@ answers = Table(
     Column("words", Text, nullable=False),
     Index("answers_by_prompt", "prompt_id"),
     comment="what was answered here, as it lies in feeds.endorsements",
+)
+
+taken_back = Table(
+    "taken_back",
+    metadata,
+    Column("event_id", String, primary_key=True),
+    Column("at", UtcTime, nullable=False),
+    comment="what took an answer back, by the id that `projection.taking_back` makes of that answer's",
 )
 
 choices = Table(
@@ -143,6 +151,7 @@ origin = Table(
 NEWER_BY: Final[Mapping[Table, tuple[str, ...]]] = {
     prompts: ("version",),
     answers: (),
+    taken_back: (),
     choices: (),
     people: ("revision",),
     tie_starts: ("said_at", "said_by"),

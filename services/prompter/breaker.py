@@ -45,9 +45,9 @@ class Breaker:
         return 0.0
 
     def note(self, verdict: Verdict, now: float) -> None:
-        """Take in what an attempt came to. Whoever refuses a message for good is there."""
+        """Take in what an attempt came to. Whoever refuses a message for good is there, or one recipient for now."""
         self._trying = False
-        if not verdict.try_again:
+        if not verdict.try_again or verdict.of_one_recipient:
             self._failures = self._rests = 0
             self._open_until = None
         elif verdict.retry_after is not None:  # asked for by the endpoint, so meant for whatever we have for it

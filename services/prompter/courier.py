@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from heapq import heappop, heappush
@@ -94,7 +95,7 @@ class Courier:
         postman: delivers.
         policy: the company's.
         clock: the clock on the wall, aware. Everything that waits, waits by it.
-        at_once: how many messages are begun for one channel before some of them have ended.
+        at_once: how many messages are begun for one channel before some of them have ended, or wait to be tried again.
         portal: where messages link to; None where there is no portal.
     """
 
@@ -276,7 +277,7 @@ class Courier:
 
     def _send(self, who: _Who, sponsor: Sponsor) -> None:
         way = self._way(sponsor)
-        errand = Errand(lambda: self._is_wanted(who, sponsor.outgoing))
+        errand = Errand(lambda: self._is_wanted(who, sponsor.outgoing), lambda: self._aside(way[0]))
         task = asyncio.create_task(self._deliver(who, sponsor, way, errand))
         self._under_way[who] = _UnderWay(errand, way[0], task)
 
@@ -291,6 +292,16 @@ class Courier:
             receipt = Receipt("failed", way[0], fault, None, 0, may_have_arrived=False)
         self._done.append(_Done(who, outgoing.id, receipt))
         self._news.set()
+
+    @contextmanager
+    def _aside(self, channel: ChannelName) -> Iterator[None]:
+        """Let another message begin while one waits to be tried again: some that fail must not hold up all others."""
+        self._by_channel[channel] -= 1
+        self._news.set()
+        try:
+            yield
+        finally:
+            self._by_channel[channel] += 1
 
     def _is_wanted(self, who: _Who, outgoing: Outgoing | None) -> bool:
         if who.partition not in self._ours:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
@@ -50,10 +51,13 @@ class Errand:
 
     Args:
         is_wanted: asked before each attempt.
+        aside: is entered while it waits for its next attempt, and others may go.
     """
 
-    def __init__(self, is_wanted: Callable[[], bool]) -> None:
-        self.is_wanted = is_wanted
+    def __init__(
+        self, is_wanted: Callable[[], bool], aside: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> None:
+        self.is_wanted, self.aside = is_wanted, aside
         self.news = asyncio.Event()
 
 
@@ -187,7 +191,7 @@ class Postman:
             retry=retry_if_result(_should_try_again),
             wait=wait,
             stop=_any(stop_after_attempt(self._max_attempts), is_too_late),
-            sleep=lambda seconds: self._pause(seconds, errand),
+            sleep=lambda seconds: self._step_aside(seconds, errand),
             retry_error_callback=lambda _: last,
         )
         result: Verdict = await retrying(attempt)
@@ -206,6 +210,10 @@ class Postman:
         ATTEMPT_SECONDS.labels(name).observe(self._elapsed() - begun)
         ATTEMPTS.labels(name, verdict.result).inc()
         return verdict
+
+    async def _step_aside(self, seconds: float, errand: Errand) -> None:
+        with errand.aside():
+            await self._pause(seconds, errand)
 
     async def _pause(self, seconds: float, errand: Errand) -> None:
         """Let time pass, and end it early where nothing more is to be tried."""

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from services.prompter.rules import Said
 from services.prompter.state import Choices, Held, Key, Sponsor
 from shared.contracts.career import write_contract
-from shared.contracts.choices import NotMine, PreferencesSet, Resumed, SponsorChoice, Stopped
+from shared.contracts.choices import Mine, NotMine, PreferencesSet, Resumed, SponsorChoice, Stopped
 from shared.contracts.ids import PromptId, version_event_id
 from shared.contracts.outputs import PromptBody, PromptEvent, PromptOpened, PromptUpdated
 
@@ -64,6 +64,9 @@ def learn_choice(sponsor: Sponsor, choice: SponsorChoice) -> Sponsor:
         case NotMine():
             later = _later(before.not_mine.get(choice.employee_id), key)
             after = replace(before, not_mine=before.not_mine | {str(choice.employee_id): later})
+        case Mine():
+            later = _later(before.mine.get(choice.employee_id), key)
+            after = replace(before, mine=before.mine | {str(choice.employee_id): later})
         case PreferencesSet():
             after = _preferring(before, key, choice)
     return sponsor if after == before else replace(sponsor, choices=after)

@@ -121,7 +121,7 @@ def judge(sponsor: Sponsor, prompt_id: str, held: Held, policy: SponsorPolicy, n
         return something
     if is_stopped(sponsor):
         return Suppress(something.record_id, "stopped", "the sponsor wants no messages")
-    if held.employee_id in sponsor.choices.not_mine:
+    if is_not_mine(sponsor, held.employee_id):
         return Suppress(something.record_id, "not_mine", "the sponsor says that they are not this person's sponsor")
     if held.snoozed_until is not None:
         return Skip("snoozed", f"the sponsor asked not to be reminded before {held.snoozed_until:%Y-%m-%d %H:%M} UTC")
@@ -200,6 +200,12 @@ def is_stopped(sponsor: Sponsor) -> bool:
     """Tell whether the sponsor has said that nothing is to reach them, and not taken it back since."""
     stopped, resumed = sponsor.choices.stopped, sponsor.choices.resumed
     return stopped is not None and (resumed is None or stopped > resumed)
+
+
+def is_not_mine(sponsor: Sponsor, employee_id: str) -> bool:
+    """Tell whether they have said that they are not this employee's sponsor, and not taken it back since."""
+    refused, taken_back = sponsor.choices.not_mine.get(employee_id), sponsor.choices.mine.get(employee_id)
+    return refused is not None and (taken_back is None or refused > taken_back)
 
 
 def policy_for(sponsor: Sponsor, company: Policy) -> SponsorPolicy:
@@ -348,7 +354,7 @@ def _not_wanted(sponsor: Sponsor, held: Held, part: Part, outgoing: Outgoing) ->
         return "stopped", "the sponsor wants no messages"
     if held.version > part.version:
         return "superseded", f"superseded by version {held.version}, which came before this was delivered"
-    if outgoing.kind != "end" and held.employee_id in sponsor.choices.not_mine:
+    if outgoing.kind != "end" and is_not_mine(sponsor, held.employee_id):
         return "not_mine", "the sponsor says that they are not this person's sponsor"
     return None
 

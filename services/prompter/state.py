@@ -90,6 +90,7 @@ class Choices(msgspec.Struct, frozen=True, omit_defaults=True):
     stopped: Key | None = None
     resumed: Key | None = None
     not_mine: dict[str, Key] = {}
+    mine: dict[str, Key] = {}
     preferences: tuple[Key, bytes] | None = None
 
 

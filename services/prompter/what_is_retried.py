@@ -10,7 +10,14 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Final, Literal
 
-import httpx
+from aiohttp import (
+    ClientConnectorError,
+    ClientError,
+    ClientHttpProxyError,
+    ClientResponseError,
+    ConnectionTimeoutError,
+    NonHttpUrlClientError,
+)
 
 from shared.transport.retry_after import seconds_to_wait
 
@@ -41,6 +48,7 @@ class Verdict:
         status: the HTTP status, where there was an answer.
         retry_after: seconds that the receiver asks us to wait, at most the cap; None when it asks for nothing.
         may_have_arrived: not delivered as far as we know, but the receiver may have taken it.
+        of_one_recipient: it says something of this sponsor's mailbox, and nothing of the endpoint.
     """
 
     result: Result
@@ -48,6 +56,7 @@ class Verdict:
     status: int | None = None
     retry_after: float | None = None
     may_have_arrived: bool = False
+    of_one_recipient: bool = False
 
     @property
     def try_again(self) -> bool:
@@ -92,19 +101,31 @@ def judge_answer(
     return Verdict("refused", f"{answered}{advised}{_quoted(said)}", status)
 
 
-def judge_error(error: httpx.TransportError | TimeoutError, timeout_seconds: float) -> Verdict:
-    """Return what it means that there was no answer."""
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
-        why = str(error) or "it did not answer in time"
-        return Verdict("unreachable", f"can't connect to the receiver: {why}")
-    if isinstance(error, httpx.TimeoutException | TimeoutError):
+def judge_error(error: ClientError | OSError | ValueError, timeout_seconds: float) -> Verdict:
+    """Return what it means that there was no answer.
+
+    Args:
+        error: as aiohttp raised it; a TimeoutError is an OSError.
+        timeout_seconds: how long an attempt may take.
+    """
+    if isinstance(error, ClientConnectorError | ConnectionTimeoutError | ClientHttpProxyError):
+        return Verdict("unreachable", f"can't connect to the receiver: {_why(error)}")
+    if isinstance(error, TimeoutError):
         return Verdict(
             "unreachable", f"the receiver did not answer within {timeout_seconds:g} s", may_have_arrived=True
         )
-    if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
-        return Verdict("refused", f"the request can't be made: {error}")
-    why = str(error) or type(error).__name__
-    return Verdict("unreachable", f"the connection broke before the answer came: {why}", may_have_arrived=True)
+    if isinstance(error, ValueError | NonHttpUrlClientError):
+        return Verdict("refused", f"the request can't be made: {type(error).__name__}")
+    return Verdict("unreachable", f"the connection broke before the answer came: {_why(error)}", may_have_arrived=True)
+
+
+def _why(error: Exception) -> str:
+    """Return what went wrong without the address, which of an incoming webhook is its key."""
+    if isinstance(error, ConnectionTimeoutError):
+        return "it did not answer in time"
+    if isinstance(error, ClientResponseError):
+        return f"{error.status} {error.message}"
+    return str(error) or type(error).__name__
 
 
 def wait_before(attempt: int, last: Verdict, chance: float) -> float:

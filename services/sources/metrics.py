@@ -26,6 +26,42 @@ FETCHES: Final = Counter(
 )
 FETCH_ATTEMPTS: Final = Counter(
     "sources_fetch_attempts",
-    "Requests to a vendor's API, by result: answered, busy, refused, unreachable",
+    "Requests to a vendor's API, for records and for lists, by result: answered, busy, refused, unreachable",
     ["source", "result"],
+)
+POLLS: Final = Counter(
+    "sources_polls",
+    "Rounds over a list that is polled, by outcome: news, nothing_new, failed (what the log says; it goes on later)",
+    ["source", "poll", "outcome"],
+)
+POLLED: Final = Counter(
+    "sources_polled_records",
+    "Records of lists that are polled, by outcome: sent, unchanged (since the last round), unfit (a dead letter)",
+    ["source", "poll", "outcome"],
+)
+LAST_POLL: Final = Gauge(
+    "sources_last_poll_timestamp_seconds",
+    "When a page of a list that is polled was had last; before the first, when this began to poll it",
+    ["source", "poll"],
+)
+POLL_OVERDUE_AFTER: Final = Gauge(
+    "sources_poll_overdue_after_seconds",
+    "How long no page may be had of a list that is polled before somebody should look",
+    ["source", "poll"],
+)
+FOLLOWED: Final = Counter(
+    "sources_followed_records",
+    "Records of companies' topics that became deliveries, or dead letters",
+    ["source", "topic"],
+)
+QUIET_SINCE: Final = Gauge(
+    "sources_quiet_since_timestamp_seconds",
+    "When there was news last in a list that is polled, or a topic; before the first, when this began to look",
+    ["source", "origin"],
+)
+SILENT_AFTER: Final = Gauge(
+    "sources_silent_after_seconds",
+    "How long a source that is polled, or has a topic, may be without news before somebody should look, where its file "
+    "says so",
+    ["source"],
 )

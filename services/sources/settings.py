@@ -24,8 +24,9 @@ class SourcesSettings(StreamSettings):
     sources_dir: Path = sources_dir()
     credentials: SecretStr = Field(
         SecretStr(""),
-        description="with what records are fetched, where a source's file has `fetch`: name=credentials, separated by "
-        "commas; credentials are user:password, or a token",
+        description="with what vendors' APIs are asked, where a source's file has `api`: name=credentials, separated "
+        "by commas; credentials are what its `auth` says: user:password, a token, client_id:client_secret. A source "
+        "without any fetches nothing and is not polled",
     )
     fetch_timeout_seconds: float = Field(10, gt=0, le=30, description="how long a vendor's API may take, in seconds")
     fetch_give_up_after_seconds: float = Field(
@@ -53,14 +54,14 @@ def read_credentials(text: str, sources: Mapping[str, Declaration]) -> Mapping[s
     """Return the credentials of each source that has some.
 
     Raises:
-        ValueError: an entry is unfit, or of a source that fetches nothing; the message shows none of them.
+        ValueError: an entry is unfit, or of a source that asks no API; the message shows none of them.
     """
     found: dict[str, str] = {}
     for number, name, credentials in pairs_of(text, "name=credentials, as hibob=SERVICE-1234:0f6f"):
-        fetch = sources[name].fetch if name in sources else None
-        if fetch is None:
-            raise ValueError(f"entry {number}: {name} is no source with `fetch` in its file")
-        if fetch.auth == "basic" and ":" not in credentials:
-            raise ValueError(f"entry {number}: {name} wants user:password")
+        api = sources[name].api if name in sources else None
+        if api is None:
+            raise ValueError(f"entry {number}: {name} is no source with `api` in its file")
+        if (wrong := api.auth.refuses(credentials)) is not None:
+            raise ValueError(f"entry {number}: {name} {wrong}")
         found[name] = credentials
     return found

@@ -23,6 +23,7 @@ AuditedAction = Literal[
     "declined",
     "snoozed",
     "not_mine",
+    "taken_back",
     "stopped",
     "resumed",
     "preferences_set",

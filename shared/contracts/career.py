@@ -230,6 +230,14 @@ class PromptDeclined(_EmployeeEvent):
     reason: Text = ""
 
 
+class PromptDeclineWithdrawn(_EmployeeEvent):
+    """The sponsor takes back that they declined: they may be asked again in this cycle."""
+
+    type: Literal["prompt.decline_withdrawn"] = "prompt.decline_withdrawn"
+    cycle_id: CycleId
+    sponsor_id: EmployeeId
+
+
 class PromptSnoozed(_EmployeeEvent):
     """The sponsor asks not to be reminded before `until`."""
 
@@ -330,6 +338,7 @@ EmployeeEvent = (
     | EndorsementGiven
     | EndorsementWithdrawn
     | PromptDeclined
+    | PromptDeclineWithdrawn
     | PromptSnoozed
     | StatementDisowned
 )

@@ -36,11 +36,19 @@ class Resumed(_Choice):
 
 
 class NotMine(_Choice):
-    """They say that they are not this employee's sponsor: nothing about that employee reaches them, in no cycle."""
+    """They say that they are not this employee's sponsor: nothing about that employee reaches them, in no cycle,
+    until they take it back."""
 
     type: Literal["choice.not_mine"] = "choice.not_mine"
     employee_id: EmployeeId
     reason: Text = ""
+
+
+class Mine(_Choice):
+    """They take a `choice.not_mine` back: what there is about that employee reaches them again."""
+
+    type: Literal["choice.mine"] = "choice.mine"
+    employee_id: EmployeeId
 
 
 class Leave(Contract):
@@ -70,7 +78,7 @@ class PreferencesSet(_Choice):
     leave: tuple[Leave, ...] = ()
 
 
-SponsorChoice = Stopped | Resumed | NotMine | PreferencesSet
+SponsorChoice = Stopped | Resumed | NotMine | Mine | PreferencesSet
 
 _choice: TypeAdapter[SponsorChoice] = TypeAdapter(Annotated[SponsorChoice, Field(discriminator="type")])
 

@@ -276,6 +276,14 @@ class PromptRefused(Payload):
     reason: Text = ""
 
 
+class PromptRefusalTakenBack(Payload):
+    """``prompt.decline_withdrawn``: the sponsor takes an earlier `prompt.declined` back."""
+
+    cycle_id: Annotated[CycleId, Field(min_length=1)]
+    sponsor: PersonRef
+    employee: PersonRef
+
+
 class PromptPutOff(Payload):
     """``prompt.snoozed``: the sponsor's answer."""
 
@@ -289,6 +297,7 @@ ENDORSEMENTS: Mapping[str, type[Payload]] = {
     "endorsement.given": EndorsementSent,
     "endorsement.withdrawn": EndorsementTakenBack,
     "prompt.declined": PromptRefused,
+    "prompt.decline_withdrawn": PromptRefusalTakenBack,
     "prompt.snoozed": PromptPutOff,
 }
 

@@ -7,8 +7,7 @@ as much as it hears. The aiokafka producer below it takes batches, and acknowled
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -58,7 +57,13 @@ async def write_records(
         together: bytes of a batch of several records at most; not more than the topic's `max.message.bytes`, which is
             1 MiB unless somebody has said otherwise. What fits into one is appended whole or not at all.
     """
-    producer = _producer(app)
+    return await write_with(_producer(app), topic, partition, entries, largest, together=together)
+
+
+async def write_with(
+    producer: Any, topic: str, partition: int, entries: Sequence[Entry], largest: int, *, together: int
+) -> Written:
+    """Do what `write_records` does, by this aiokafka producer."""
     records, last_offset = 0, -1
     for batch in batches(entries, together):
         try:
@@ -68,28 +73,6 @@ async def write_records(
         records += len(batch)
         last_offset = acknowledged.offset + len(batch) - 1
     return Written(records, last_offset)
-
-
-async def write_changes(
-    app: AppT, topic: str, changes: Mapping[int, Mapping[bytes, bytes | None]], largest: int
-) -> dict[int, int]:
-    """Write what each key is now, None if it is deleted, and return the offset of each partition's last record.
-
-    Raises:
-        aiokafka.errors.KafkaError: a batch was not acknowledged; any of them may have been written all the same.
-    """
-    written = await asyncio.gather(
-        *(
-            write_records(
-                app, topic, partition, [(key, value, ()) for key, value in changed.items()], largest, together=largest
-            )
-            for partition, changed in changes.items()
-        )
-    )
-    for of_one in written:
-        if of_one.error is not None:
-            raise of_one.error
-    return {partition: of_one.last_offset for partition, of_one in zip(changes, written, strict=True)}
 
 
 async def partition_for(app: AppT, topic: str, key: bytes | None) -> int:

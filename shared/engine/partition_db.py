@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class FolderInUse(Exception):
-    """Another process has the folder open: one that the partition was taken from and that has not let go yet."""
+    """Another process has the folder open: one that has not let go of the partition yet, or keeps a copy of it."""
 
 
 class FolderBroken(Exception):
@@ -104,6 +105,51 @@ class PartitionDb:
         with _Guard(self.folder):
             self._db.flush()
             self._db.close()
+
+
+def newest(folder: Path) -> PartitionDb | None:
+    """Open, of `folder` and those that lie beside it as `folder-1` and so on, the one that knows most.
+
+    There are several where two processes of a host had to do with a partition at once: one that is a standby, or one
+    that stands still and keeps its folder open. What nobody has open and is not taken is deleted.
+
+    Returns:
+        None when others have all of them open; an empty one when there is none.
+
+    Raises:
+        OSError: a fault that a new folder would have too, such as a full disk.
+    """
+    free: list[PartitionDb] = []
+    in_use = False
+    for beside in _beside(folder):
+        try:
+            free.append(PartitionDb(beside))
+        except FolderInUse:
+            in_use = True
+    if not free:
+        return None if in_use else PartitionDb(folder)
+    free.sort(key=lambda db: -1 if db.offset is None else db.offset)
+    for older in free[:-1]:
+        older.close()
+        shutil.rmtree(older.folder)
+    return free[-1]
+
+
+def another(folder: Path) -> PartitionDb:
+    """Begin an empty folder beside those that others have open.
+
+    Raises:
+        OSError: a fault such as a full disk.
+    """
+    number = 1
+    while (beside := folder.with_name(f"{folder.name}-{number}")).exists():
+        number += 1
+    return PartitionDb(beside)
+
+
+def _beside(folder: Path) -> list[Path]:
+    numbered = re.compile(re.escape(folder.name) + r"(-\d+)?")
+    return sorted(found for found in folder.parent.glob(f"{folder.name}*") if numbered.fullmatch(found.name))
 
 
 def _opened(folder: Path) -> Rdict:

@@ -1,13 +1,13 @@
 """A Faust table store that writes back: changes gather in memory, and go to the changelog and to RocksDB together.
 
-Who uses it decides when: `unsaved` gives what the changelog has to get, `saved` takes the offsets once it has.
+Who uses it decides when: `write_changelog` writes what has changed there, `saved` takes the offsets once it has.
 """
 
 from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
@@ -15,16 +15,17 @@ from typing import Any, Final
 from faust.stores.base import Store
 from faust.types import TP
 
+from shared.engine.claims import Claim, claim
 from shared.engine.metrics import CACHE, DIRTY_BYTES, RECOVERED, RECOVERY_LEFT
-from shared.engine.partition_db import FolderInUse, PartitionDb
+from shared.engine.partition_db import PartitionDb, another, newest
 from shared.engine.runs import Run
 
 Changes = dict[bytes, bytes | None]
 
 _OVERHEAD: Final = 150
 """Bytes that a key and its value take in a dict beside their own."""
-_OPEN_SECONDS: Final = 60
-"""How long another process may keep a folder open after its partition has come to us."""
+_LET_GO_SECONDS: Final = 10
+"""How long another process of this host, which has just lost a partition to us, may take to let its folder go."""
 _PROGRESS_SECONDS: Final = 2.0
 _ABSENT: Final[Any] = object()
 
@@ -42,6 +43,8 @@ class WriteBackStore(Store[bytes, bytes]):
         super().__init__(*args, **options)
         self._folder = folder / self.table_name
         self._parts: dict[int, _Partition] = {}
+        self._claims: dict[int, Claim] = {}
+        self._standbys: set[int] = set()
         self._cache_bytes = cache_bytes
         self._reads = self._misses = 0
         self._fault: Exception | None = None
@@ -101,9 +104,23 @@ class WriteBackStore(Store[bytes, bytes]):
         """Return what the unsaved changes of a partition take."""
         return self._parts[partition].dirty_bytes
 
-    def unsaved(self) -> Mapping[int, Changes]:
-        """Return the changes since the last checkpoint, by partition."""
-        return {number: part.dirty for number, part in self._parts.items() if part.dirty}
+    async def write_changelog(self, largest: int) -> dict[int, int]:
+        """Write the changes since the last checkpoint to the changelog, and return its last offset for each partition.
+
+        It takes as long as Kafka is away. Nothing may be changed meanwhile.
+
+        Args:
+            largest: bytes of a batch at most; what fits into one is there whole or not at all.
+
+        Raises:
+            Fenced: a partition is another worker's by now.
+            aiokafka.errors.KafkaError: Kafka refuses, and will refuse what is written to this partition from now on.
+        """
+        unsaved = {number: part.dirty for number, part in self._parts.items() if part.dirty}
+        offsets = await asyncio.gather(
+            *(self._claims[number].write(of_it, largest) for number, of_it in unsaved.items())
+        )
+        return dict(zip(unsaved, offsets, strict=True))
 
     def saved(self, partition: int, offset: int) -> None:
         """Write a partition's unsaved changes to RocksDB: the changelog has them, up to this offset.
@@ -156,33 +173,55 @@ class WriteBackStore(Store[bytes, bytes]):
         raise NotImplementedError("a write-back table has no backup beside its changelog")
 
     async def on_rebalance(self, assigned: set[TP], *_: Any, **__: Any) -> None:
-        """Let go of partitions that are not ours any more, open those that are; what was not saved comes again."""
+        """Let go of partitions that are not ours any more, open those that are; what was not saved comes again.
+
+        Partitions that we only stand by for are filled from the changelog by Faust all the while, and not claimed.
+        """
         changelogs = {tp.partition: tp for tp in assigned if tp.topic in self.table.changelog_topic.topics}
+        standbys = {tp.partition for tp in self.app.assignor.assigned_standbys() if tp in changelogs.values()}
         self._close(self._parts.keys() - changelogs.keys())
         for part in self._parts.values():
             part.forget()
+        # Before the ends are asked for: what somebody else writes behind our claim is refused. Also for what was ours
+        # before, for who was put out of the group meanwhile does not know it.
+        await self._claim(tp for partition, tp in changelogs.items() if partition not in standbys)
+        self._standbys = standbys
         new = [tp for partition, tp in changelogs.items() if partition not in self._parts]
         ends = await self.app.consumer.highwaters(*new) if new else {}
         for tp in new:
-            db = await self._opened(self._folder / str(tp.partition))
+            db = await self._opened(tp.partition)
             if db.offset is not None and db.offset >= (ends.get(tp) or 0):
                 # Of a changelog that has been deleted, or of Kafka as it was before it was restored from a backup.
                 self.log.warning("%s knows more than %s has: it is begun anew", db.folder, tp)
                 db.begin_anew()
             self._parts[tp.partition] = _Partition(db, self._cache_bytes // (self.table.partitions or 1))
 
-    async def _opened(self, folder: Path) -> PartitionDb:
-        until = monotonic() + _OPEN_SECONDS
-        while True:
-            try:
-                return await asyncio.to_thread(PartitionDb, folder)
-            except FolderInUse:
-                if monotonic() > until:
-                    raise
-                await asyncio.sleep(0.1)
+    async def _claim(self, changelogs: Iterable[TP]) -> None:
+        await self._release()
+        tps = list(changelogs)
+        claims = await asyncio.gather(*(claim(self.app, tp.topic, tp.partition) for tp in tps))
+        self._claims = {tp.partition: of_it for tp, of_it in zip(tps, claims, strict=True)}
+
+    async def _release(self) -> None:
+        claims, self._claims = self._claims, {}
+        await asyncio.gather(*(of_it.release() for of_it in claims.values()))
+
+    async def _opened(self, partition: int) -> PartitionDb:
+        folder = self._folder / str(partition)
+        until = monotonic() + _LET_GO_SECONDS
+        while (db := await asyncio.to_thread(newest, folder)) is None:
+            if partition in self._standbys or monotonic() > until:
+                db = await asyncio.to_thread(another, folder)
+                self.log.info(
+                    "another process has %s open: %s is begun, and filled from the changelog", folder, db.folder
+                )
+                break
+            await asyncio.sleep(0.1)
+        return db
 
     async def on_stop(self) -> None:
         """Close all."""
+        await self._release()
         self._close(self._parts.keys())
 
     def _close(self, partitions: Collection[int]) -> None:
@@ -197,7 +236,7 @@ class WriteBackStore(Store[bytes, bytes]):
         RECOVERED.labels(self.table_name).inc(len(run.records))
         end = self.app.consumer.highwater(TP(run.topic, run.partition)) or run.last_offset + 1
         RECOVERY_LEFT.labels(self.table_name, str(run.partition)).set(max(0, end - 1 - run.last_offset))
-        if monotonic() > self._told + _PROGRESS_SECONDS:
+        if run.partition not in self._standbys and monotonic() > self._told + _PROGRESS_SECONDS:
             self._told = monotonic()
             self.log.info("recovering %s/%s: at %s of %s", run.topic, run.partition, run.last_offset + 1, end)
 

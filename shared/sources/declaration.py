@@ -5,37 +5,29 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from shared.contracts.base import Contract, Payload
+from shared.contracts.base import Payload
 from shared.contracts.feeds import SHAPES, Timezone
+from shared.sources.apis import Api, Fetch, Poll
+from shared.sources.declared import Declared, Jmes
 from shared.sources.expressions import Expression, Scalar, SourceFunctions, Tables
 from shared.sources.signatures import Signature
+from shared.streaming.topics import ALL_TOPICS
 
+_OUR_TOPICS: Final = frozenset(spec.name for spec in ALL_TOPICS)
 FEEDS_KNOWN: Final = tuple(SHAPES)
 
 
-def _compiled(value: Any) -> Any:
-    return Expression(value) if isinstance(value, str) else value
-
-
-Jmes = Annotated[Expression, BeforeValidator(_compiled)]
-
-
-class _Declared(Contract):
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-
-
-class Ping(_Declared):
+class Ping(Declared):
     """A test that comes when the webhook is set up. Such a body says nothing, so it needs no signature."""
 
     kind: Literal["ping"]
     bodies: Annotated[tuple[str, ...], Field(min_length=1)] = Field(description="the whole body, byte for byte")
 
 
-class Challenge(_Declared):
+class Challenge(Declared):
     """A request that wants back a part of itself. It has to be signed like any other."""
 
     kind: Literal["challenge"]
@@ -43,7 +35,7 @@ class Challenge(_Declared):
     answer: Jmes = Field(description="what is sent back, as text")
 
 
-class Origins(_Declared):
+class Origins(Declared):
     """CloudEvents' abuse protection (HTTP Webhooks for Event Delivery 1.0, section 4): OPTIONS asks if it may send."""
 
     kind: Literal["cloudevents"]
@@ -54,20 +46,20 @@ class Origins(_Declared):
 Handshake = Annotated[Ping | Challenge | Origins, Field(discriminator="kind")]
 
 
-class Webhook(_Declared):
+class Webhook(Declared):
     """How a vendor's requests to ``POST /v1/sources/<name>`` are told to be theirs."""
 
     signature: Signature
     handshake: Handshake | None = None
 
 
-class Bulk(_Declared):
+class Bulk(Declared):
     """How the rows of an extract are read. Each row that is new or has changed is a delivery of its own.
 
     Its body is ``{"row": {column: text, …}, "as_of": time}``, where `as_of` is when the extract was made.
     """
 
-    format: Literal["csv", "ndjson"]
+    format: Literal["csv", "ndjson", "parquet"]
     key: Annotated[str, Field(min_length=1)] = Field(description="the column that tells rows apart")
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     encoding: str = Field("utf-8-sig", description="of the file; utf-8-sig takes UTF-8 with a mark and without")
@@ -82,29 +74,26 @@ class Bulk(_Declared):
         return value
 
 
-class Fetch(_Declared):
-    """How the record is fetched that a thin notification only names; expressions see it as `fetched`."""
+class Topic(Declared):
+    """A topic of the company's that is there already. Each record is a delivery: its value is the body, as JSON.
 
-    when: Jmes = Field(description="of which deliveries the record is fetched")
-    key: Jmes = Field(description="names the record")
-    url: str = Field(description="where it is; {key} stands for the key")
-    method: Literal["GET", "POST"] = "GET"
-    json_body: Mapping[str, Any] | None = Field(None, description="what is sent along, where the API wants a question")
-    auth: Literal["basic", "bearer"] = Field(description="how SOURCES_CREDENTIALS are sent: user:password, or a token")
-    concurrency: int = Field(4, ge=1, le=32, description="requests at the same time")
+    Expressions see the record's headers, and ``kafka-key``, ``kafka-position`` (topic/partition/offset) and
+    ``kafka-timestamp``.
+    """
 
-    @field_validator("url")
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+    group: Annotated[str, Field(min_length=1)] = Field(description="the consumer group that it is read in")
+    start: Literal["earliest", "latest"] = Field("earliest", description="where a group begins that is new")
+
+    @field_validator("name")
     @classmethod
-    def _is_safe(cls, value: str) -> str:
-        address = urlsplit(value)
-        if value.count("{key}") != 1 or "{key}" in address.netloc:
-            raise ValueError("has {key} once, after the host")
-        if address.scheme != "https" and address.hostname not in ("127.0.0.1", "localhost"):
-            raise ValueError("has to be https: credentials are sent along")
+    def _is_not_ours(cls, value: str) -> str:
+        if value in _OUR_TOPICS:
+            raise ValueError("is a topic of this system's own, which has a reader")
         return value
 
 
-class Rule(_Declared):
+class Rule(Declared):
     """What an entry of a delivery becomes, where `when` holds. Of several rules that hold each gives an event.
 
     `subject`, `id` and `time` are the source's, where a rule has none of its own.
@@ -134,14 +123,14 @@ class Rule(_Declared):
         return _template(value, "") if isinstance(value, Mapping) else value
 
 
-class Ignored(_Declared):
+class Ignored(Declared):
     """Deliveries that are known, and of which nothing is made."""
 
     when: Jmes
     why: Annotated[str, Field(min_length=1)]
 
 
-class Declaration(_Declared):
+class Declaration(Declared):
     """A source."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,49}$")] = Field(description="as the file is named")
@@ -154,7 +143,10 @@ class Declaration(_Declared):
     )
     webhook: Webhook | None = None
     bulk: Bulk | None = None
+    api: Api | None = Field(None, description="how the vendor's API is asked, for fetch and poll")
     fetch: Fetch | None = None
+    poll: tuple[Poll, ...] = ()
+    kafka: Topic | None = None
     tables: Tables = Field({}, description="what lookup() looks up")
     each: Jmes | None = Field(None, description="the list of entries in a delivery, where it may have several")
     subject: Jmes | None = Field(None, description="whom it is about, as a ref: hris:E00017, email:ann@example.com")
@@ -169,8 +161,17 @@ class Declaration(_Declared):
 
     @model_validator(mode="after")
     def _is_read_in_one_way(self) -> Declaration:
-        if self.webhook is None and self.bulk is None:
-            raise ValueError("webhook: is missing: a source has a webhook, or bulk, or both")
+        if self.webhook is None and self.bulk is None and not self.poll and self.kafka is None:
+            raise ValueError("webhook: is missing: a source has a webhook, bulk, poll or kafka, or several of them")
+        if self.kafka is not None and self.mapper is None and self.id is None:
+            raise ValueError(
+                "id: is missing: a record that says again what an earlier one said would be taken for its repetition; "
+                'if nothing in it names what happened, headers."kafka-position" names the record'
+            )
+        if (self.api is None) != (self.fetch is None and not self.poll):
+            raise ValueError("api: goes with fetch and poll, and they with it")
+        if len({one.name for one in self.poll}) != len(self.poll):
+            raise ValueError("poll: two have the same name")
         if self.fetch is not None and (self.each is not None or self.mapper is not None):
             raise ValueError("fetch: goes with neither each nor mapper")
         if bool(self.events) == bool(self.mapper):

@@ -1,13 +1,19 @@
-"""Decides which rows of an extract are news: those that are new, or differ from what was sent of them last."""
+"""Reads the rows of an extract, and decides which are news: those that are new, or differ from what was sent last.
+
+Most of a nightly extract is as it was the night before. So a row is only looked at as far as telling that takes: its
+fields are put together for those that are news.
+"""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from hashlib import blake2b
-from typing import Any, Final, TextIO
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, Final
 
 import orjson
 
@@ -16,83 +22,121 @@ from shared.sources.declaration import Bulk
 LONGEST_ROW: Final = 900_000
 """Bytes of the largest row that is sent; as the gateway has it for events."""
 DIGEST_BYTES: Final = 16
+_TOGETHER: Final = 4096
+"""Rows of a Parquet file that are taken out of its columns together."""
+_SORTED: Final = orjson.OPT_SORT_KEYS
 
 
-@dataclass(frozen=True, slots=True)
 class Row:
     """A row of an extract.
 
     Attributes:
-        line: where it ends in the file, counted from 1.
+        line: where it ends in the file, counted from 1; in Parquet, its number.
         key: what tells it apart from the others.
-        fields: its columns; text in a CSV, anything in NDJSON.
+        digest: what changes when a field does, in whatever order the columns are.
     """
 
-    line: int
-    key: str
-    fields: Mapping[str, Any] = field(repr=False)
+    __slots__ = ("_cells", "_head", "digest", "key", "line")
+
+    def __init__(self, line: int, key: str, digest: bytes, head: Sequence[str], cells: Sequence[Any]) -> None:
+        self.line = line
+        self.key = key
+        self.digest = digest
+        self._head = head
+        self._cells = cells
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """Return its columns; text in a CSV, anything in NDJSON and Parquet."""
+        return dict(zip(self._head, self._cells, strict=True))
 
     def body(self, as_of: datetime) -> bytes:
         """Return the body of the delivery that the row is."""
-        return orjson.dumps({"row": self.fields, "as_of": as_of.isoformat()})
-
-    def digest(self) -> bytes:
-        """Return what changes when a field does, in whatever order the columns are."""
-        return blake2b(orjson.dumps(self.fields, option=orjson.OPT_SORT_KEYS), digest_size=DIGEST_BYTES).digest()
+        return row_body(self.fields, as_of)
 
 
-@dataclass(frozen=True, slots=True)
 class BadRow:
     """A row that can't be sent; the others are."""
 
-    line: int
-    reason: str
+    __slots__ = ("line", "reason")
+
+    def __init__(self, line: int, reason: str) -> None:
+        self.line = line
+        self.reason = reason
 
 
-def read_rows(bulk: Bulk, file: TextIO) -> Iterator[Row | BadRow]:
-    """Yield the rows of an extract, as its declaration says; only one is held at a time, and the keys of all.
+class NotReadable(ValueError):
+    """The file is not what its declaration says; the message says what to do."""
+
+
+def row_body(fields: Any, as_of: datetime) -> bytes:
+    """Return the body of the delivery that a row is, as it was at that time."""
+    return orjson.dumps({"row": fields, "as_of": as_of.isoformat()}, default=_plain)
+
+
+def row_digest(fields: Any) -> bytes:
+    """Return what changes when a field does, in whatever order they are."""
+    return blake2b(orjson.dumps(fields, default=_plain, option=_SORTED), digest_size=DIGEST_BYTES).digest()
+
+
+def read_rows(bulk: Bulk, path: Path) -> Iterator[Row | BadRow]:
+    """Yield the rows of an extract, as its declaration says: each is news.
+
+    Raises:
+        NotReadable: the file is none of that format or encoding.
+    """
+    return news(bulk, path, {})
+
+
+def news(bulk: Bulk, path: Path, known: MutableMapping[str, bytes | int]) -> Iterator[Row | BadRow]:
+    """Yield the rows that are not as they are known, and those that can't be sent.
 
     Args:
         bulk: the declaration.
-        file: opened with ``newline=""``.
+        path: the extract. A row of it is in memory at a time, in Parquet a row group.
+        known: the digest of what was sent of each row last, by its key. What the extract has gets its line instead,
+            less than 0 where the row can't be sent; so a key that still has a digest is of a row not in the extract.
+
+    Raises:
+        NotReadable: the file is none of that format or encoding.
     """
-    first_seen: dict[str, int] = {}
-    for found in _csv_rows(bulk, file) if bulk.format == "csv" else _ndjson_rows(file):
+    for found in _READERS[bulk.format](bulk, path):
         if isinstance(found, BadRow):
             yield found
             continue
-        line, fields = found
-        key = fields.get(bulk.key)
-        if not isinstance(key, str | int) or isinstance(key, bool) or not str(key).strip():
+        line, said, content, head, cells = found
+        if not isinstance(said, str | int) or isinstance(said, bool) or not (key := str(said).strip()):
             yield BadRow(line, f"has nothing in {bulk.key}, which tells rows apart")
             continue
-        row = Row(line, str(key).strip(), fields)
-        if first_seen.setdefault(row.key, line) != line:
+        before = known.get(key)
+        if isinstance(before, int):
             # Sent both, they would take turns to be news at each load.
-            yield BadRow(
-                line, f"has the same {bulk.key} as line {first_seen[row.key]}; which of them holds is not known"
-            )
-        elif len(orjson.dumps(fields)) > LONGEST_ROW:
+            yield BadRow(line, f"has the same {bulk.key} as line {abs(before)}; which of them holds is not known")
+            continue
+        known[key] = line
+        digest = blake2b(content, digest_size=DIGEST_BYTES).digest()
+        if digest == before:
+            continue
+        if len(content) > LONGEST_ROW:
+            known[key] = -line
             yield BadRow(line, f"has more than {LONGEST_ROW} bytes")
         else:
-            yield row
+            yield Row(line, key, digest, head, cells)
 
 
-def news(rows: Iterable[Row], known: Mapping[str, bytes]) -> Iterator[tuple[Row, bytes]]:
-    """Yield the rows that are not as they are known, with their digests.
-
-    Args:
-        rows: of one extract.
-        known: the digest of what was sent of each row last, by its key.
-    """
-    for row in rows:
-        digest = row.digest()
-        if known.get(row.key) != digest:
-            yield row, digest
+_Found = tuple[int, Any, bytes, Sequence[str], Sequence[Any]]
+"""Line, key, content (the columns' names and the cells, in the order of the names), names, cells."""
 
 
-def _csv_rows(bulk: Bulk, file: TextIO) -> Iterator[tuple[int, Mapping[str, Any]] | BadRow]:
-    lines = csv.reader(file, delimiter=bulk.delimiter, strict=True)
+def _csv_rows(bulk: Bulk, path: Path) -> Iterator[_Found | BadRow]:
+    try:
+        with path.open(encoding=bulk.encoding, newline="") as file:
+            yield from _csv_lines(bulk, csv.reader(file, delimiter=bulk.delimiter, strict=True))
+    except UnicodeDecodeError as exc:
+        raise NotReadable(f"{path} is not {bulk.encoding}: {exc.reason}; set bulk.encoding") from exc
+
+
+def _csv_lines(bulk: Bulk, lines: Any) -> Iterator[_Found | BadRow]:
     head: list[str] | None = None
     while True:
         try:
@@ -104,27 +148,80 @@ def _csv_rows(bulk: Bulk, file: TextIO) -> Iterator[tuple[int, Mapping[str, Any]
             return
         if head is None:
             head = [name.strip() for name in cells]
-            if bulk.key not in head or len(set(head)) != len(head):
-                yield BadRow(
-                    1, f"has to name the columns, {bulk.key} among them, each once; it names {', '.join(head)[:300]}"
-                )
+            if (wrong := _head_is_wrong(bulk, head)) is not None:
+                yield wrong
                 return
+            key_at, names, in_order = head.index(bulk.key), orjson.dumps(sorted(head)), _in_order(head)
         elif cells and len(cells) != len(head):
             yield BadRow(lines.line_num, f"has {len(cells)} cells, and the head has {len(head)}")
         elif cells:
-            yield lines.line_num, dict(zip(head, cells, strict=True))
+            yield lines.line_num, cells[key_at], names + orjson.dumps(in_order(cells)), head, cells
 
 
-def _ndjson_rows(file: TextIO) -> Iterator[tuple[int, Mapping[str, Any]] | BadRow]:
-    for number, line in enumerate(file, start=1):
-        if not line.strip():
-            continue
-        try:
-            fields = orjson.loads(line)
-        except orjson.JSONDecodeError as exc:
-            yield BadRow(number, f"is not JSON: {exc}")
-            continue
-        if isinstance(fields, dict):
-            yield number, fields
-        else:
-            yield BadRow(number, "is not a JSON object")
+def _ndjson_rows(bulk: Bulk, path: Path) -> Iterator[_Found | BadRow]:
+    try:
+        with path.open(encoding=bulk.encoding, newline="") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.strip():
+                    continue
+                try:
+                    fields = orjson.loads(line)
+                except orjson.JSONDecodeError as exc:
+                    yield BadRow(number, f"is not JSON: {exc}")
+                    continue
+                if isinstance(fields, dict):
+                    content = orjson.dumps(fields, option=_SORTED)
+                    yield number, fields.get(bulk.key), content, tuple(fields), tuple(fields.values())
+                else:
+                    yield BadRow(number, "is not a JSON object")
+    except UnicodeDecodeError as exc:
+        raise NotReadable(f"{path} is not {bulk.encoding}: {exc.reason}; set bulk.encoding") from exc
+
+
+def _parquet_rows(bulk: Bulk, path: Path) -> Iterator[_Found | BadRow]:
+    import pyarrow
+    from pyarrow import parquet
+
+    number = 0
+    try:
+        with parquet.ParquetFile(path) as file:
+            head = list(file.schema_arrow.names)
+            if (wrong := _head_is_wrong(bulk, head)) is not None:
+                yield wrong
+                return
+            key_at, names, in_order = head.index(bulk.key), orjson.dumps(sorted(head)), _in_order(head)
+            for batch in file.iter_batches(batch_size=_TOGETHER):
+                for cells in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                    number += 1
+                    try:
+                        content = names + orjson.dumps(in_order(cells), default=_plain)
+                    except TypeError as exc:
+                        yield BadRow(number, f"has a cell that JSON can't say: {exc}")
+                        continue
+                    yield number, cells[key_at], content, head, cells
+    except (pyarrow.ArrowException, OSError) as exc:
+        if number == 0:
+            raise NotReadable(f"{path} is no Parquet: {' '.join(str(exc).split())[:300]}") from exc
+        yield BadRow(number + 1, f"is no Parquet: {' '.join(str(exc).split())[:300]}; what follows it was not read")
+
+
+_READERS: Final = {"csv": _csv_rows, "ndjson": _ndjson_rows, "parquet": _parquet_rows}
+
+
+def _head_is_wrong(bulk: Bulk, head: Sequence[str]) -> BadRow | None:
+    if bulk.key in head and len(set(head)) == len(head):
+        return None
+    return BadRow(1, f"has to name the columns, {bulk.key} among them, each once; it names {', '.join(head)[:300]}")
+
+
+def _in_order(head: Sequence[str]) -> Any:
+    """Return what takes a row's cells in the order of the columns' names."""
+    order = sorted(range(len(head)), key=head.__getitem__)
+    return itemgetter(*order) if len(order) > 1 else tuple
+
+
+def _plain(value: Any) -> str:
+    """Return a cell that JSON has no form for as text; Parquet has numbers of fixed scale."""
+    if isinstance(value, Decimal):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no form in JSON")

@@ -16,7 +16,6 @@ from collections.abc import (
     Callable,
     Coroutine,
     Iterable,
-    Mapping,
     Sequence,
     Set,
 )
@@ -32,7 +31,8 @@ from pydantic import Field, ValidationError
 from starlette.types import ASGIApp
 
 from shared.engine import Run, RunApp
-from shared.engine.batches import Entry, partition_for, write_changes, write_records
+from shared.engine.batches import Entry, partition_for, write_records
+from shared.engine.claims import Fenced
 from shared.service.health import Health, operations_app
 from shared.service.settings import ServiceSettings
 from shared.streaming.metrics import (
@@ -47,8 +47,8 @@ from shared.streaming.metrics import (
     WRITE_RETRIES,
 )
 from shared.streaming.records import Output, Poison, Record, written_at
-from shared.streaming.state import Changes, KeyedState
-from shared.streaming.topics import LARGEST_BATCH, LARGEST_RECORD, PARTITIONS, changelog, create_topics, dead_topic
+from shared.streaming.state import KeyedState
+from shared.streaming.topics import LARGEST_RECORD, PARTITIONS, changelog, create_topics, dead_topic
 
 RunHandler = Callable[[Sequence[Record]], Awaitable[Sequence[Output]]]
 
@@ -57,6 +57,8 @@ _TOGETHER = 768 * 1024
 """Bytes of outputs in a batch. Brokers refuse batches above their `message.max.bytes`, 1 MiB by default."""
 _LONGEST_REASON = 4000
 """Characters. A payload with ten thousand faults gives ten thousand reasons, which no header has room for."""
+_SILENCE_SECONDS = 10.0
+"""After so long without an acknowledgement the service says that it can't write."""
 _CHECKPOINT_SECONDS = 0.5
 """How long a run that is done may wait for its checkpoint. It is what a crash makes repeat."""
 _CACHE_BYTES = 128 << 20
@@ -75,6 +77,12 @@ class StreamSettings(ServiceSettings):
 
     data_dir: Path = Field(
         Path(".local/faust"), validation_alias="DATA_DIR", description="folder for the stream engine's local files"
+    )
+    standbys: int = Field(
+        0,
+        validation_alias="STANDBYS",
+        ge=0,
+        description="how many other workers of the service keep a copy of each partition's state, to take over at once",
     )
 
 
@@ -135,6 +143,7 @@ class StreamService:
             # Who joins waits so long for a run in hand to end before its worker is put out of the group.
             broker_rebalance_timeout=300,
             stream_buffer_maxsize=4,  # runs of a changelog, in recovery
+            table_standby_replicas=settings.standbys,
             # Faust would wait, at a stop and a rebalance, for all that is buffered to be acked, which what we drop as
             # stale never is; the run in hand is waited for by `stop` and `_when_revoked`.
             stream_wait_empty=False,
@@ -186,7 +195,6 @@ class StreamService:
 
     def state(self, name: str) -> KeyedState:
         """Return the state of that name; its keys live in the partitions of the topics that are consumed."""
-        self.app.conf.table_standby_replicas = 0  # two processes of a host may share the folder, which one has open
         table = self.app.write_back_table(
             name, partitions=PARTITIONS, folder=self._tables_folder, cache_bytes=_CACHE_BYTES
         )
@@ -207,7 +215,9 @@ class StreamService:
         self._timers.append((seconds, make))
 
     def beside(
-        self, work: Callable[[], Coroutine[Any, Any, None]], before_moved: Callable[[], Awaitable[None]]
+        self,
+        work: Callable[[], Coroutine[Any, Any, None]],
+        before_moved: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """While running, let `work` run too; what it raises makes the service fail.
 
@@ -216,7 +226,8 @@ class StreamService:
             before_moved: awaited before partitions go; what `work` has in hand of them has to end by then.
         """
         self._works.append(work)
-        self._leaving.append(before_moved)
+        if before_moved is not None:
+            self._leaving.append(before_moved)
 
     # -- running ----------------------------------------------------------------------------------
 
@@ -402,28 +413,25 @@ class StreamService:
         """Save what has settled, changelog first, then let the offsets of the runs that are done be committed."""
         begun = monotonic()
         for state in self._states:
-            if unsaved := state.unsaved():
-                offsets = await self._write_changelog(state.changelog, unsaved)
-                for partition, offset in offsets.items():
-                    state.saved(partition, offset)
-                    await asyncio.sleep(0)  # a partition takes some ten milliseconds, and others wait
+            for partition, offset in (await self._acknowledged(state.write_changelog())).items():
+                state.saved(partition, offset)
+                await asyncio.sleep(0)  # a partition takes some ten milliseconds, and others wait
         for stream, event in self._done:
             await stream.ack(event)
         self._done.clear()
         self._checkpointed = monotonic()
         CHECKPOINT_SECONDS.observe(self._checkpointed - begun)
 
-    async def _write_changelog(self, topic: str, changes: Mapping[int, Changes]) -> dict[int, int]:
-        attempt = 0
-        while True:
-            try:
-                offsets = await write_changes(self.app, topic, changes, LARGEST_BATCH)
-            except KafkaError as exc:
-                await self._trouble(exc, attempt)
-                attempt += 1
-            else:
-                self._write_trouble = None
-                return offsets
+    async def _acknowledged(self, writing: Coroutine[Any, Any, dict[int, int]]) -> dict[int, int]:
+        """Wait for a changelog's acknowledgement, which the engine asks for again and again, and say so if it lasts."""
+        task = asyncio.create_task(writing)
+        begun = monotonic()
+        while not (await asyncio.wait({task}, timeout=_SILENCE_SECONDS))[0]:
+            self._write_trouble = f"can't write: the changelog is not acknowledged since {monotonic() - begun:.0f} s"
+            WRITE_RETRIES.inc()
+            log.warning("Kafka does not acknowledge the changelog, waiting", seconds=round(monotonic() - begun))
+        self._write_trouble = None
+        return task.result()
 
     async def _trouble(self, error: KafkaError, attempt: int) -> None:
         """Wait before a write is tried again.
@@ -473,7 +481,11 @@ class StreamService:
 
     async def _finish(self) -> None:
         if self._failure is None:
-            await self._checkpoint()
+            try:
+                await self._checkpoint()
+            except Fenced as exc:  # it stood still, and others have its partitions: nothing of it counts any more
+                log.warning("what was in hand is dropped", reason=str(exc))
+                self._done.clear()
         await self.app.consumer.commit()
 
     async def _when_assigned(self, *told: Any, **_: Any) -> None:

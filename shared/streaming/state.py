@@ -10,7 +10,7 @@ docs/decisions.)
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 from shared.engine.batches import RECORD_OVERHEAD
@@ -146,13 +146,20 @@ class KeyedState:
             self._store.change(partition, changes)
         self._pending = {}
 
-    def unsaved(self) -> Mapping[int, Changes]:
-        """Return the settled changes that no checkpoint has saved, by partition."""
-        changes: Mapping[int, Changes] = self._store.unsaved()
-        return changes
+    async def write_changelog(self) -> dict[int, int]:
+        """Write what has settled since the last checkpoint to the changelog, and return its last offset by partition.
+
+        It takes as long as Kafka is away; nothing may settle meanwhile.
+
+        Raises:
+            Fenced: a partition is another worker's by now.
+            aiokafka.errors.KafkaError: Kafka refuses, and will refuse what comes after it.
+        """
+        offsets: dict[int, int] = await self._store.write_changelog(LARGEST_BATCH)
+        return offsets
 
     def saved(self, partition: int, offset: int) -> None:
-        """Move a partition's unsaved changes to disk. The changelog has them by now, up to this offset."""
+        """Move a partition's settled changes to disk. The changelog has them by now, up to this offset."""
         self._store.saved(partition, offset)
 
     @property

@@ -40,6 +40,9 @@ SOURCES_RECEIVED: Final = "sources.received"
 SOURCES_ROWS: Final = "sources.rows"
 """Which rows of a source's extracts are known, by a digest of each; what has not changed is not sent again."""
 
+SOURCES_CURSORS: Final = "sources.cursors"
+"""How far each list of a source that is polled has been read."""
+
 LARGEST_RECORD: Final = 4 * 1024 * 1024
 """Bytes of the largest record that a service writes. A source may write as much as a broker takes unasked, which is
 1 MiB; its dead letter, or its parked copy, is that and our headers."""
@@ -113,6 +116,7 @@ ALL_TOPICS: Final[tuple[TopicSpec, ...]] = (
     *(TopicSpec(attributed_topic(feed), config=_KEEP_A_MONTH) for feed in FEEDS),
     TopicSpec(IDENTITIES, config=_COMPACTED),
     TopicSpec(SOURCES_ROWS, config=_COMPACTED),
+    TopicSpec(SOURCES_CURSORS, config=_COMPACTED),
 )
 
 

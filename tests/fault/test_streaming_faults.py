@@ -123,15 +123,19 @@ def tables_started(workers: Supervisor, name: str) -> int:
     return workers.log(name).read_text().count("WriteBackTable: counts]: Starting")
 
 
-def test_a_second_worker_comes_is_killed_and_comes_again(broker: Quick, tmp_path: Path, figures: Figures) -> None:
+def test_a_second_worker_comes_is_killed_and_comes_again_while_each_stands_by_for_the_other(
+    broker: Quick, tmp_path: Path, figures: Figures
+) -> None:
     counting = Counting(broker)
-    workers = counting.workers(tmp_path, "one", "two", session_seconds=SESSION)
+    workers = counting.workers(tmp_path, "one", "two", session_seconds=SESSION, standbys=1)
     try:
         workers.restart("one")
         with feeding(counting, a_second=1000):
             assert wait_until(lambda: counted_so_far(counting) > 500, within=60)
             workers.restart("two")
             assert wait_until(lambda: works(workers, "one") and works(workers, "two"), within=60), "no work for both"
+            # What both write to the changelog is read by the other; it began empty, so nothing else is recovered here.
+            assert wait_until(lambda: copied(workers, "one") > 300, within=60), "nobody stands by"
             workers.kill("two")
             before = counted_so_far(counting)
             assert wait_until(lambda: counted_so_far(counting) > before + 500, within=60)
@@ -142,6 +146,10 @@ def test_a_second_worker_comes_is_killed_and_comes_again(broker: Quick, tmp_path
         figures.tell("a second worker", counting, kills=1)
     finally:
         workers.stop()
+
+
+def copied(workers: Supervisor, name: str) -> float:
+    return metric(workers, name, "table_recovered_records_total{")
 
 
 @pytest.mark.timeout(1200)
@@ -173,6 +181,42 @@ def test_three_workers_come_and_go_in_any_order(broker: Quick, tmp_path: Path, f
         figures.tell("three workers", counting, kills=kills)
     finally:
         workers.stop()
+
+
+@pytest.mark.timeout(1200)
+def test_a_worker_that_stood_still_writes_nothing_when_it_wakes(
+    broker: Quick, tmp_path: Path, full: bool, figures: Figures
+) -> None:
+    counting = Counting(broker)
+    pauses = 12 if full else 1
+    # A run takes up to a second, so that a pause meets a run in hand, whose outputs and changes come after the waking.
+    with counting.workers(tmp_path, "one", "two", session_seconds=SESSION, record_seconds=0.002) as workers:
+        for number in range(pauses):
+            with feeding(counting, a_second=1000):
+                assert wait_until(lambda: works(workers, "one") and works(workers, "two"), within=60), (
+                    "no work for both"
+                )
+                before = counted_so_far(counting)
+                assert wait_until(lambda: counted_so_far(counting) > before + 1000, within=60)  # noqa: B023
+                os.kill(workers.pid("one"), signal.SIGSTOP)
+            try:
+                counting.wait_until_counted(within=120)  # by the other, all of it
+            finally:
+                os.kill(workers.pid("one"), signal.SIGCONT)
+            assert wait_until(lambda: found_out(workers, "one", pauses=number), within=60)  # noqa: B023
+            workers.kill("one")
+            workers.kill("two")
+            shutil.rmtree(tmp_path / "faust")  # so that all that is known comes from the changelog
+            workers.restart("one")
+            workers.restart("two")
+        counting.feed(1000)
+        counting.wait_until_counted()
+    figures.tell("stood still", counting, kills=pauses)
+
+
+def found_out(workers: Supervisor, name: str, *, pauses: int) -> bool:
+    """Tell whether a worker has learned that it was taken for dead, after as many pauses of which it had learned."""
+    return not workers.is_running(name) or workers.log(name).read_text().count("what was in hand is dropped") > pauses
 
 
 @pytest.mark.timeout(600)

@@ -162,7 +162,7 @@ def of(person: Person, sponsor: Person, event_type: str) -> dict[str, Any]:
             return {"reviewee": {"email": person.email}, "reviewer": {"email": sponsor.email}}
         case "issue.resolved":
             return {"assignee": person.name}
-        case "endorsement.given" | "endorsement.withdrawn" | "prompt.declined" | "prompt.snoozed":
+        case _ if event_type.startswith(("endorsement.", "prompt.")):
             return {"employee": person.employee_id, "sponsor": sponsor.email}
         case "achievement.recorded" | "achievement.corrected" | "achievement.retracted":
             return {"employee": person.employee_id}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
@@ -35,7 +36,7 @@ from shared.streaming.topics import PORTAL_AUDIT, PROMPTS, create_topics, feed_t
 from shared.transport.webhooks import WebhookKey
 from tests.chromium import a_chromium, barriers
 from tests.portal import KEY, Portal, a_person, a_tie
-from tests.prompt_events import NOW, a_body, opened
+from tests.prompt_events import NOW, a_body, opened, withdrawn
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -189,7 +190,7 @@ def test_a_keyboard_is_enough_and_scripts_are_not_needed(chromium: Browser, serv
     context.close()
 
 
-def test_the_back_button_and_an_old_tab_end_well(chromium: Browser, served: Served) -> None:
+def test_back_button_old_tab_double_click_undo_and_an_end_meanwhile_go_well(chromium: Browser, served: Served) -> None:
     context = chromium.new_context(java_script_enabled=False)
     page, old_tab = context.new_page(), context.new_page()
     for tab in (old_tab, page):
@@ -203,6 +204,25 @@ def test_the_back_button_and_an_old_tab_end_well(chromium: Browser, served: Serv
     old_tab.reload()
     expect(old_tab.locator("h1")).to_contain_text("You have spoken")
     assert [answer.type for answer in served.portal.answers] == ["endorsement.given"]
+
+    page.goto(served.link(1))
+    page.locator("form[action$=decline] button").first.dblclick()
+    expect(page.locator("h1")).to_have_text("You will not speak for 田中 美咲 this time")
+    page.locator("form[action$=take-back] button").dblclick()  # no clock has gone on, and nobody has heard of the "no"
+    expect(page.locator("h1")).to_have_text("Will you speak for 田中 美咲?")
+    kinds = [answer.type for answer in served.portal.answers[1:]]
+    assert kinds == ["prompt.declined", "prompt.decline_withdrawn"]
+
+    page.goto(served.link(2))
+    old_tab.goto(served.link(2))
+    served.portal.reads_prompt(withdrawn(2, employee="E4"))
+    old_tab.locator("form.endorse button").click()
+    expect(old_tab.locator("h1")).to_have_text("This is not asked any more")
+    expect(old_tab.get_by_role("status")).to_have_text("The decision is closed. There is nothing to do.")
+    page.locator("form[action$=not-me] button").click()
+    expect(page.locator("h1")).to_have_text("This is not asked any more")
+    assert len(served.portal.answers) == 3
+    assert served.portal.choices == []
     context.close()
 
 
@@ -283,7 +303,9 @@ def the_companys_events() -> list[FeedRecord]:
 
 
 @pytest.mark.kafka
-def test_from_an_hris_event_to_the_endorsement_that_fulfils_the_prompt(chromium: Browser, tmp_path: Path) -> None:
+def test_from_an_hris_event_to_the_endorsement_that_fulfils_the_prompt_and_back(
+    chromium: Browser, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     names = ("people", "achievements", "cycles", "endorsements", "correlator", "prompter", "portal")
     port, controller_port, receiver_port, *ports = free_ports(3 + len(names))
     portal_url = f"http://{LOOPBACK}:{ports[-1]}/"
@@ -335,20 +357,36 @@ def test_from_an_hris_event_to_the_endorsement_that_fulfils_the_prompt(chromium:
         expect(page.locator("h1")).to_have_text("Will you speak for Mina Okafor?")
         expect(page.get_by_text("You saw it yourself.")).to_be_visible()
         page.get_by_label("Your endorsement of Mina Okafor").fill("She halved our checkout times. Promote her.")
+        clicked_at = time.time()
         page.get_by_role("button", name="Endorse").click()  # the second
         expect(page.locator("h1")).to_have_text("You have spoken for Mina Okafor. Thank you.")
         assert wait_until(lambda: prompts.has(PromptFulfilled), within=WITHIN)
+        took = prompts.written_at(PromptFulfilled) - clicked_at
+        record_property("figures", f"portal: from the click to the prompt fulfilled in Kafka: {took * 1000:.0f} ms")
 
         # the page knows it from the log, and so does the page of all protégés
         taken_down = page.get_by_text("Your endorsement has been taken down.")
         assert wait_until(lambda: bool(page.reload()) and taken_down.is_visible(), within=WITHIN)
         page.get_by_role("link", name="My protégés").first.click()
         expect(page.get_by_text("No answer is due.")).to_be_visible()
+
+        # taken back, it is asked again, and answered again
+        page.get_by_role("button", name="Take the endorsement back").click()
+        expect(page.locator("h1")).to_have_text("Will you speak for Mina Okafor?")
+        page.get_by_label("Your endorsement of Mina Okafor").fill("She halved our checkout times.")
+        page.get_by_role("button", name="Endorse").click()
+        assert wait_until(lambda: prompts.has(PromptFulfilled, version=4), within=WITHIN)
         assert complaints == []
-        (answer,) = [read_feed_event(r.key, r.value, r.headers, NOW) for r in everything(kafka, projection.ANSWERS)]
-        assert answer.data["statement"] == "She halved our checkout times. Promote her."
+        answers = [read_feed_event(r.key, r.value, r.headers, NOW) for r in everything(kafka, projection.ANSWERS)]
+        assert [answer.type for answer in answers] == [
+            "endorsement.given",
+            "endorsement.withdrawn",
+            "endorsement.given",
+        ]
+        assert answers[0].data["statement"] == "She halved our checkout times. Promote her."
         noted = [read_audited(record.value).what for record in everything(kafka, PORTAL_AUDIT)]
         assert noted[:3] == ["link_opened", "prompt_viewed", "endorsed"]
+        assert noted[-4:] == ["taken_back", "prompt_viewed", "endorsed", "prompt_viewed"]
 
 
 class Following:
@@ -358,12 +396,16 @@ class Following:
         self._consumer = KafkaConsumer(
             topic, bootstrap_servers=kafka.bootstrap_servers, auto_offset_reset="earliest", enable_auto_commit=False
         )
-        self._seen: list[Any] = []
+        self._seen: list[tuple[float, Any]] = []
 
-    def has(self, kind: type) -> bool:
+    def has(self, kind: type, version: int | None = None) -> bool:
         for records in self._consumer.poll(timeout_ms=100).values():
-            self._seen += [read_prompt_event(record.value) for record in records]
-        return any(isinstance(event, kind) for event in self._seen)
+            self._seen += [(record.timestamp / 1000, read_prompt_event(record.value)) for record in records]
+        return any(isinstance(event, kind) and version in (None, event.version) for _, event in self._seen)
+
+    def written_at(self, kind: type) -> float:
+        """Return when the first of this kind was written, in seconds of the epoch."""
+        return min(at for at, event in self._seen if isinstance(event, kind))
 
     def close(self) -> None:
         self._consumer.close()

@@ -300,7 +300,8 @@ def test_kill_9_in_the_midst_of_200_prompts_loses_none_and_repeats_only_what_was
         assert kills == 3, "each kill came while prompts were being delivered"
         times = received(port, events)
         repeats = sum(times.values()) - 200
-        assert repeats <= kills * 4, "at most what was under way, by as many attempts as go at a time"
+        begun = 4 * 4  # messages that may be begun and not kept as delivered, at four attempts at a time
+        assert repeats <= kills * begun, "at most what was under way, an answer not yet kept included"
         assert wait_until(lambda: len({d.id for d in deliveries_of(kafka, events)}) == 200, within=30)
     folded = {d.id: d.outcome for d in deliveries_of(kafka, events)}
     assert folded == {event.id: "delivered" for event in events}

@@ -10,12 +10,15 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar, Final
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from kafka import KafkaProducer
 from kafka.errors import KafkaTimeoutError
 
 from deploy.broker import Broker
@@ -25,7 +28,14 @@ from deploy.stack import service
 from deploy.tracker import extracts
 from deploy.tracker.__main__ import main as tracker
 from shared.contracts.career import CareerEvent, EmployeeChanged, EmployeeJoined, read_career_event
-from shared.streaming.topics import CAREER_EVENTS, SOURCES_RECEIVED, create_topics, dead_topic, feed_topic
+from shared.streaming.topics import (
+    CAREER_EVENTS,
+    SOURCES_RECEIVED,
+    TopicSpec,
+    create_topics,
+    dead_topic,
+    feed_topic,
+)
 from tests.integration.reading import WITHIN, records_of
 
 pytestmark = pytest.mark.kafka
@@ -56,13 +66,16 @@ def with_levels(levels: str) -> str:
 class Company:
     """A running gateway, sources and people service, and the folder of the sources' files."""
 
-    def __init__(self, broker: Broker, folder: Path, bob: str) -> None:
+    def __init__(self, broker: Broker, folder: Path, bob: str, acme: str) -> None:
         self.bootstrap_servers = broker.bootstrap_servers
         self.sources = folder / "sources"
         self.sources.mkdir()
         (self.sources / "bamboohr.yaml").write_text(with_levels("Engineer: 4"))
         hibob = SHIPPED.with_name("hibob.yaml").read_text().replace("levels: {}", "levels: {Engineer: 4}")
         (self.sources / "hibob.yaml").write_text(hibob.replace("https://api.hibob.com", bob))
+        create_topics(broker.bootstrap_servers, [TopicSpec(WORKERS, partitions=2)])
+        (self.sources / "workers.yaml").write_text(OWN_TOPIC)
+        (self.sources / "acme.yaml").write_text(ACME.replace("https://api.acme.example", acme))
         self.services = Supervisor(
             [service(name) for name in NAMES],
             env={
@@ -76,7 +89,7 @@ class Company:
                     "GATEWAY_TOKENS": "urn:acme:hris=0123456789abcdef",
                     "GATEWAY_SOURCE_SECRETS": f"bamboohr={SECRET},bamboohr={NEXT_SECRET},hibob={SECRET}",
                 },
-                "sources": {"SOURCES_CREDENTIALS": "hibob=SERVICE-1:0123456789abcdef"},
+                "sources": {"SOURCES_CREDENTIALS": f"hibob=SERVICE-1:0123456789abcdef,acme=tracker:{SECRET}"},
             },
             ports=dict(zip(NAMES, free_ports(len(NAMES)), strict=True)),
             log_dir=folder / "logs",
@@ -104,6 +117,12 @@ class Company:
         }
         url = self.services.url("gateway", "/v1/sources/bamboohr")
         return httpx.post(url, content=body, headers=headers, trust_env=False, timeout=30)
+
+    def publish(self, topic: str, records: list[tuple[bytes, bytes | None]]) -> None:
+        """Write to a topic as the company's own systems do."""
+        with closing(KafkaProducer(bootstrap_servers=self.bootstrap_servers)) as producer:
+            for sent in [producer.send(topic, key=key, value=value) for key, value in records]:
+                sent.get(timeout=10)
 
     def records(self, topic: str, enough: Callable[[list[Any]], bool], what: str) -> list[Any]:
         """Return all records of `topic` as soon as they are enough; fail when they are not in time."""
@@ -159,18 +178,118 @@ class Bob(BaseHTTPRequestHandler):
         pass
 
 
+ACME: Final = """
+name: acme
+title: Acme People
+source: urn:acme:people
+api:
+  auth: {kind: client_credentials, token_url: https://api.acme.example/token}
+poll:
+  - name: people
+    url: https://api.acme.example/people
+    every_minutes: 0.01
+    records: body.people
+    paging: {kind: cursor, parameter: after, next: body.next}
+    since: {parameter: since}
+subject: text(body.id)
+events:
+  - feed: people
+    type: employee.changed
+    data: {employee_id: text(body.id), name: body.name, unit_id: "'U1'", level: body.level}
+"""
+
+
+WORKERS: Final = "hr.workers"
+OWN_TOPIC: Final = f"""
+name: workers
+title: Our own topic of workers
+source: urn:own:workers
+kafka: {{name: {WORKERS}, group: sponsorship-tracker}}
+subject: headers."kafka-key"
+id: headers."kafka-position"
+time: headers."kafka-timestamp"
+events:
+  - when: body
+    feed: people
+    type: employee.changed
+    data: {{employee_id: headers."kafka-key", name: body.name, unit_id: "'U1'", level: body.level}}
+  - when: "!(body)"
+    feed: people
+    type: employee.left
+    data: {{employee_id: headers."kafka-key"}}
+"""
+
+
+class Acme(BaseHTTPRequestHandler):
+    """Acme's API: OAuth, and a list whose second page can be made to wait."""
+
+    pages: ClassVar[dict[str, list[dict[str, Any]]]] = {}
+    asked: ClassVar[list[str]] = []
+    second_is_asked_for: ClassVar = threading.Event()
+    second_may_be_given: ClassVar = threading.Event()
+
+    def do_POST(self) -> None:
+        form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        authorized = base64.b64decode(self.headers["Authorization"].removeprefix("Basic ")).decode()
+        right = (authorized, form["grant_type"]) == (f"tracker:{SECRET}", ["client_credentials"])
+        self._answer(200, {"access_token": "t1", "expires_in": 3600}) if right else self._answer(401, {})
+
+    def do_GET(self) -> None:
+        if self.headers["Authorization"] != "Bearer t1":
+            self._answer(401, {})
+            return
+        query = parse_qs(urlsplit(self.path).query)
+        if not self.pages:
+            self._answer(404, {})
+            return
+        if "since" in query:
+            self._answer(200, {"people": []})
+            return
+        page = query.get("after", ["first"])[0]
+        self.asked.append(page)
+        if page == "second":
+            self.second_is_asked_for.set()
+            self.second_may_be_given.wait(30)
+        names = list(self.pages)
+        following = names[names.index(page) + 1] if page != names[-1] else None
+        self._answer(200, {"people": self.pages[page], "next": following})
+
+    def _answer(self, status: int, document: Any) -> None:
+        body = json.dumps(document).encode()
+        try:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+        except OSError:  # whoever asked was killed
+            pass
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
 @pytest.fixture(scope="module")
 def bob() -> Iterator[str]:
     """The address of a server that plays the vendor's side."""
-    server = ThreadingHTTPServer(("127.0.0.1", free_ports(1)[0]), Bob)
+    yield from served(Bob)
+
+
+@pytest.fixture(scope="module")
+def acme() -> Iterator[str]:
+    """The address of Acme's API."""
+    yield from served(Acme)
+
+
+def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", free_ports(1)[0]), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
 
 
 @pytest.fixture(scope="module")
-def company(broker: Broker, bob: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
-    company = Company(broker, tmp_path_factory.mktemp("company"), bob)
+def company(broker: Broker, bob: str, acme: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
+    company = Company(broker, tmp_path_factory.mktemp("company"), bob, acme)
     with company.services:
         yield company
 
@@ -238,13 +357,21 @@ def test_a_notification_without_values_ends_as_a_career_event_with_the_record_th
 
 @pytest.mark.fault
 def test_a_sources_service_that_is_killed_loses_nothing_and_says_nothing_twice(company: Company) -> None:
+    polled = [{"id": f"A-{uuid.uuid4().hex[:10]}", "name": f"Al No{n}", "level": 4} for n in range(6)]
+    Acme.pages.update({"first": polled[:2], "second": polled[2:4], "third": polled[4:]})
+    assert Acme.second_is_asked_for.wait(WITHIN)  # so it is between two pages when it is killed
     people = dict(
         an_employee(firstName="Bo", lastName=f"No{n}", department="U1", jobTitle="Engineer") for n in range(60)
     )
     names = list(people)
+    workers = [(f"K-{uuid.uuid4().hex[:10]}", {"name": f"Kim No{n}", "level": 4}) for n in range(20)]
+    told = [(name.encode(), json.dumps(worker).encode()) for name, worker in workers]
+    company.publish(WORKERS, [*told[:10], (b"odd", b"<worker/>")])
     for name in names[:20]:
         assert company.deliver(a_body(people[name])).status_code == 200
     company.services.kill("sources")
+    Acme.second_may_be_given.set()
+    company.publish(WORKERS, [*told[10:], (told[0][0], None)])
     for name in names[20:40]:
         assert company.deliver(a_body(people[name])).status_code == 200, "the gateway needs no sources service"
     company.services.restart("sources")
@@ -254,6 +381,22 @@ def test_a_sources_service_that_is_killed_loses_nothing_and_says_nothing_twice(c
     ids = {(event["source"], event["id"]) for event in events}
     assert len(ids) == len(names), "whatever was said again has the same id"
     company.told_of(names[-1])
+
+    events = company.feed_events(*(name for name, _ in workers))
+    assert len({(event["source"], event["id"]) for event in events}) == len(workers) + 1
+    assert [event["type"] for event in events if event["subject"] == f"hris:{workers[0][0]}"][-1] == "employee.left"
+    company.records(dead_topic(SOURCES_RECEIVED), lambda rs: b"<worker/>" in {r.value for r in rs}, "the bad record")
+
+    events = company.feed_events(*(person["id"] for person in polled))
+    assert len({event["id"] for event in events}) == len(polled)
+    assert Acme.asked == ["first", "second", "second", "third"], "what was safe is not asked for again"
+    assert wait_until(
+        lambda: (
+            company.metric("sources", 'sources_polls_total{outcome="nothing_new",poll="people",source="acme"}') >= 1
+        ),
+        within=WITHIN,
+    )
+    assert company.metric("sources", 'sources_polls_total{outcome="news",poll="people",source="acme"}') == 1
 
 
 def test_what_could_not_be_read_is_taken_up_again_once_the_file_is_mended(

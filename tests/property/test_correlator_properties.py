@@ -48,6 +48,7 @@ from shared.contracts.career import (
     EndorsementWithdrawn,
     Profile,
     PromptDeclined,
+    PromptDeclineWithdrawn,
     RelationshipEnded,
     RelationshipStarted,
     TiedPerson,
@@ -486,10 +487,13 @@ class Oracle:
         return max(described, key=lambda e: e.revision).person if described else None
 
     def declined(self, employee: str, cycle_id: str, sponsor: str) -> bool:
-        return any(
-            isinstance(e, PromptDeclined) and (e.employee_id, e.cycle_id, e.sponsor_id) == (employee, cycle_id, sponsor)
+        said = [
+            e
             for e in self.events
-        )
+            if isinstance(e, PromptDeclined | PromptDeclineWithdrawn)
+            and (e.employee_id, e.cycle_id, e.sponsor_id) == (employee, cycle_id, sponsor)
+        ]
+        return bool(said) and isinstance(_newest(said), PromptDeclined)
 
     def endorsements(self) -> list[EndorsementGiven]:
         """Return what was said last of each endorsement that was not taken back since, the first given first."""

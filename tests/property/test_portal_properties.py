@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
@@ -93,9 +93,14 @@ def test_what_is_read_again_from_anywhere_and_in_other_runs_changes_nothing(log:
         assert content(again) == content(once)
 
 
+STEPS = ("endorse", "decline", "snooze", "not me", "undo", "undo", "undo", "open again", "close")
+
+
 @SETTINGS
-@given(st.lists(st.sampled_from(["endorse", "decline", "snooze", "not me", "open again", "close"]), max_size=12))
-def test_each_opening_of_a_prompt_is_settled_once_at_most(steps: list[str]) -> None:
+@given(st.lists(st.sampled_from(STEPS), min_size=4, max_size=14))
+@example(["decline", "undo", "endorse", "undo", "decline", "undo", "undo", "decline"])
+@example(["not me", "undo", "not me", "undo", "undo"])
+def test_each_opening_of_a_prompt_is_settled_once_at_most_or_once_more_for_each_undo(steps: list[str]) -> None:
     with a_store() as store:
         version, now, opening = 1, NOW, 0
         store.apply(rows_of(PROMPTS, write_contract(opened(1))), {(PROMPTS, 0): 1})
@@ -105,6 +110,7 @@ def test_each_opening_of_a_prompt_is_settled_once_at_most(steps: list[str]) -> N
             now += timedelta(minutes=1)
             prompt = store.prompt(opened().prompt_id)
             assert prompt is not None
+            undoable = answering.undoable(prompt, now)
             try:
                 match step:
                     case "endorse":
@@ -115,6 +121,8 @@ def test_each_opening_of_a_prompt_is_settled_once_at_most(steps: list[str]) -> N
                         given_now = answering.snooze(prompt, now + timedelta(days=1), str(number), now)
                     case "not me":
                         given_now = answering.refuse(prompt, "", now)
+                    case "undo":
+                        given_now = answering.take_back(prompt, undoable[1] if undoable else "", now)
                     case _:
                         version += 1
                         event = opened(version) if step == "open again" else withdrawn(version)
@@ -122,13 +130,14 @@ def test_each_opening_of_a_prompt_is_settled_once_at_most(steps: list[str]) -> N
                         store.apply(rows_of(PROMPTS, write_contract(event)), {(PROMPTS, 0): version})
                         continue
             except (NotNow, BadAnswer):
-                assert standing(prompt) != "open"
+                assert undoable is None if step == "undo" else standing(prompt) != "open"
                 continue
-            assert standing(prompt) == "open"
+            assert step == "undo" or standing(prompt) == "open"
             assert given_now.event_id not in seen  # nothing that was said before is said again
             seen.add(given_now.event_id)
             settled.setdefault(opening, []).append(given_now)
             store.apply(rows_of(given_now.output.topic, given_now.output.value or b""), {(PROMPTS, 0): version})
             assert store.knows(given_now.event_id)
         for given_then in settled.values():
-            assert len([one for one in given_then if one.kind in ("endorsed", "declined")]) <= 1
+            kinds = [one.kind for one in given_then]
+            assert kinds.count("endorsed") + kinds.count("declined") <= 1 + kinds.count("taken_back")

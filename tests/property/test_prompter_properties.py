@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.prompter.policy import Policy, Reminders
-from services.prompter.rules import WEEK, Result, is_stopped, policy_for
+from services.prompter.rules import WEEK, Result, is_not_mine, is_stopped, policy_for
 from services.prompter.working_time import closed_at
 from shared.contracts.choices import SponsorChoice
 from shared.contracts.ids import EmployeeId, prompt_id, version_event_id
@@ -23,6 +23,7 @@ from tests.prompter_world import (
     a_digest,
     a_policy,
     at_night,
+    mine,
     not_mine,
     prefers,
     resumed,
@@ -79,6 +80,8 @@ def stories(draw: st.DrawFn) -> list[tuple[float, list[PromptEvent | SponsorChoi
                     together.append(resumed(at))
                 case "not mine":
                     together.append(not_mine(employee, at))
+                case "mine after all":
+                    together.append(mine(employee, at))
                 case "prefer":
                     together.append(prefers(at, **draw(preferences)))
                 case _:
@@ -88,7 +91,17 @@ def stories(draw: st.DrawFn) -> list[tuple[float, list[PromptEvent | SponsorChoi
     return story
 
 
-KINDS = ("ask", "ask", "ask", "ask", "ask", "snooze", "withdraw", "fulfil", "stop", "resume", "not mine", "prefer")
+KINDS = (
+    *["ask"] * 5,
+    "snooze",
+    "withdraw",
+    "fulfil",
+    "stop",
+    "resume",
+    "not mine",
+    "mine after all",
+    "prefer",
+)
 
 
 def _event(kind: str, version: int, employee: str) -> PromptEvent:
@@ -116,7 +129,7 @@ class Watched(World):
         most = policy.messages_per_week
         assert most is None or len(lately) < most, "more than the week allows"
         prompts = [self.sponsor.prompts[part.prompt_id] for part in message.outgoing.parts]
-        assert not {held.employee_id for held in prompts} & set(self.sponsor.choices.not_mine)
+        assert not any(is_not_mine(self.sponsor, held.employee_id) for held in prompts)
         assert all(held.asks and held.snoozed_until is None for held in prompts)
 
 
@@ -202,7 +215,7 @@ def _standing(world: World) -> dict[str, tuple[int, bool, str | None]]:
     return {
         pid: (held.version, held.asks and held.shown_version == held.version, held.outcome if held.asks else None)
         for pid, held in world.sponsor.prompts.items()
-        if held.employee_id not in world.sponsor.choices.not_mine
+        if not is_not_mine(world.sponsor, held.employee_id)
     }
 
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.sources.accounts import Accounts
 from services.sources.fetching import Fetcher
 from services.sources.handlers import DeliveryHandler
 from shared.contracts.base import utc
@@ -26,7 +27,7 @@ from tests.source_payloads import EXAMPLES, FOLDER, bamboohr
 
 SOURCES = read_sources(FOLDER)
 AT = utc(2026, 3, 2, 9)
-HANDLER = DeliveryHandler(SOURCES, Fetcher(SOURCES, {}, timeout_seconds=1, give_up_seconds=0))
+HANDLER = DeliveryHandler(SOURCES, Fetcher(SOURCES, Accounts(SOURCES, {}, timeout_seconds=1), give_up_seconds=0))
 
 scalars = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(max_size=20)
 values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner))

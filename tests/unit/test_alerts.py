@@ -138,7 +138,61 @@ CASES: Final = [
             'gateway_source_silent_after_seconds{source="hibob"}': "7200x200",
         },
         "3h",
-        {"hibob has delivered nothing for 3h 0m 0s": {"source": "hibob"}},
+        {"hibob has told nothing new for 3h 0m 0s": {"source": "hibob"}},
+    ),
+    Case(
+        "SourceSilent",
+        "a source that is polled has had no news for longer than its file allows, though its API answers",
+        {
+            'sources_quiet_since_timestamp_seconds{source="personio",origin="persons"}': "0x200",
+            'sources_silent_after_seconds{source="personio"}': "7200x200",
+            'sources_last_poll_timestamp_seconds{source="personio",poll="persons"}': "0+60x200",
+        },
+        "3h",
+        {"personio has told nothing new for 3h 0m 0s": {"source": "personio"}},
+    ),
+    Case(
+        "SourceSilent",
+        "one of a source's lists has news",
+        {
+            'sources_quiet_since_timestamp_seconds{source="merge",origin="teams"}': "0x200",
+            'sources_quiet_since_timestamp_seconds{source="merge",origin="employees"}': "0+60x200",
+            'sources_silent_after_seconds{source="merge"}': "7200x200",
+        },
+        "3h",
+    ),
+    Case(
+        "SourceSilent",
+        "a source's webhook is quiet, and what is polled of it is not",
+        {
+            'gateway_source_quiet_since_timestamp_seconds{source="merge"}': "0x200",
+            'gateway_source_silent_after_seconds{source="merge"}': "7200x200",
+            'sources_quiet_since_timestamp_seconds{source="merge",origin="employees"}': "0+60x200",
+        },
+        "3h",
+    ),
+    Case(
+        "PollsFail",
+        "no page is had for longer than three rounds",
+        {
+            'sources_last_poll_timestamp_seconds{source="personio",poll="persons"}': "0x60",
+            'sources_poll_overdue_after_seconds{source="personio",poll="persons"}': "2700x60",
+        },
+        "50m",
+        {
+            "no page of personio's persons could be had for 50m 0s": {"source": "personio", "poll": "persons"},
+        },
+    ),
+    Case(
+        "PollsFail",
+        "another worker polls it now, and finds nothing new",
+        {
+            'sources_last_poll_timestamp_seconds{source="personio",poll="persons",instance="a"}': "0x60",
+            'sources_last_poll_timestamp_seconds{source="personio",poll="persons",instance="b"}': "0+60x60",
+            'sources_quiet_since_timestamp_seconds{source="personio",origin="persons"}': "0x60",
+            'sources_poll_overdue_after_seconds{source="personio",poll="persons"}': "2700x60",
+        },
+        "50m",
     ),
     Case(
         "SourceSilent",

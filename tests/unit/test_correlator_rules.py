@@ -33,6 +33,7 @@ from tests.career import (
     a_correction,
     a_cycle,
     a_refusal,
+    a_refusal_taken_back,
     a_relationship,
     a_relationship_ended,
     a_retraction,
@@ -889,6 +890,14 @@ def test_a_sponsor_who_declined_is_asked_no_more_in_this_cycle() -> None:
     assert log.stands(cycle="role")
     assert log.feed(an_achievement("A2", impact=3), an_amendment(title="Changed"), a_refusal()) != []
     assert not log.stands()
+
+
+def test_a_sponsor_who_takes_their_refusal_back_is_asked_again_whichever_comes_first() -> None:
+    later = {"at": OPENS + timedelta(hours=2)}
+    log = a_company(a_refusal())
+    assert "prompt.opened" in kinds(log.feed(a_refusal_taken_back(**later)))
+    assert a_company(a_refusal_taken_back(**later), a_refusal()).stands()
+    assert not a_company(a_refusal_taken_back(), a_refusal(**later)).stands()
 
 
 def test_a_refusal_before_the_cycle_opens_counts() -> None:

@@ -13,6 +13,7 @@ from shared.contracts.career import (
     EndorsementGiven,
     EndorsementWithdrawn,
     PromptDeclined,
+    PromptDeclineWithdrawn,
     PromptSnoozed,
     read_career_event,
 )
@@ -27,6 +28,7 @@ from tests.intake_events import (
     SOURCE,
     Data,
     a_refusal,
+    a_refusal_taken_back,
     a_snooze,
     a_withdrawal,
     an_endorsement,
@@ -80,6 +82,12 @@ def test_a_prompt_is_declined_with_its_reason() -> None:
     word = said("prompt.declined", a_refusal())
     assert isinstance(word, PromptDeclined)
     assert (word.employee_id, word.sponsor_id, word.cycle_id, word.reason) == (MINA, PRIYA, "spring-2026", "Too early")
+
+
+def test_a_decline_is_taken_back() -> None:
+    word = said("prompt.decline_withdrawn", a_refusal_taken_back())
+    assert isinstance(word, PromptDeclineWithdrawn)
+    assert (word.employee_id, word.sponsor_id, word.cycle_id) == (MINA, PRIYA, "spring-2026")
 
 
 def test_a_prompt_is_snoozed_until_a_time() -> None:

@@ -5,15 +5,33 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from faust.types import TP
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.engine import store as store_module
 from shared.engine.partition_db import FolderInUse, PartitionDb
 from shared.engine.runs import Run
 from shared.engine.store import WriteBackStore
+
+LARGEST = 1 << 20
+
+
+class Claimed:
+    """A partition that is claimed without a broker: what is written to it lies at one offset after the other."""
+
+    def __init__(self) -> None:
+        self.offset = -1
+
+    async def write(self, changes: dict[bytes, bytes | None], largest: int) -> int:
+        self.offset += len(changes)
+        return self.offset
+
+    async def release(self) -> None:
+        pass
 
 
 class Stores:
@@ -24,6 +42,8 @@ class Stores:
         self.cache_bytes = cache_bytes
         self.store: Any = None
         self.changelog_ends = 1000
+        self.standbys: set[int] = set()
+        self.claimed: list[int] = []
 
     def highwater(self, tp: TP) -> int:
         return self.changelog_ends
@@ -34,12 +54,23 @@ class Stores:
     async def opened(self, *partitions: int) -> WriteBackStore:
         if self.store is not None:
             await self.store.on_stop()
-        app: Any = SimpleNamespace(consumer=self)
+        app: Any = SimpleNamespace(consumer=self, assignor=self)
         table: Any = SimpleNamespace(name="t", partitions=1, changelog_topic=SimpleNamespace(topics=["t-changelog"]))
         self.store = WriteBackStore("rocksdb://", app, table, folder=self.folder, cache_bytes=self.cache_bytes)
-        await self.store.on_rebalance({TP("t-changelog", p) for p in partitions or (0, 1)}, set(), set())
+        await self.rebalanced(*(partitions or (0, 1)))
         store: WriteBackStore = self.store
         return store
+
+    async def rebalanced(self, *partitions: int) -> None:
+        with patch.object(store_module, "claim", self.claim):
+            await self.store.on_rebalance({TP("t-changelog", p) for p in partitions}, set(), set())
+
+    def assigned_standbys(self) -> set[TP]:
+        return {TP("t-changelog", partition) for partition in self.standbys}
+
+    async def claim(self, app: Any, topic: str, partition: int) -> Claimed:
+        self.claimed.append(partition)
+        return Claimed()
 
 
 def values(store: WriteBackStore, partition: int, keys: list[bytes]) -> list[bytes | None]:
@@ -62,9 +93,9 @@ async def test_a_change_is_seen_at_once_and_on_disk_after_its_checkpoint_with_it
     assert (await stores.opened()).value(1, b"a") is None  # killed before the checkpoint
     store = stores.store
     store.change(1, {b"a": b"1", b"b": b"2"})
-    assert store.unsaved() == {1: {b"a": b"1", b"b": b"2"}}
+    assert store.dirty_bytes(1) > 0
     store.saved(1, 41)
-    assert (store.unsaved(), store.dirty_bytes(1)) == ({}, 0)
+    assert (await store.write_changelog(LARGEST), store.dirty_bytes(1)) == ({}, 0)
     store = await stores.opened()
     assert values(store, 1, [b"a", b"b"]) == [b"1", b"2"]
     assert [store.persisted_offset(TP("t-changelog", p)) for p in (0, 1)] == [None, 41]
@@ -75,7 +106,8 @@ async def test_a_deleted_key_stays_deleted(stores: Stores) -> None:
     store.change(0, {b"a": b"1"})
     store.saved(0, 1)
     store.change(0, {b"a": None})
-    assert (store.value(0, b"a"), store.scan(0, b"", 10), store.unsaved()) == (None, [], {0: {b"a": None}})
+    assert (store.value(0, b"a"), store.scan(0, b"", 10)) == (None, [])
+    assert await store.write_changelog(LARGEST) == {0: 0}
     store.saved(0, 2)
     assert (store.value(0, b"a"), (await stores.opened()).value(0, b"a")) == (None, None)
 
@@ -86,12 +118,49 @@ async def test_a_rebalance_drops_what_was_not_saved_and_lets_go_of_what_is_not_o
     store.saved(0, 1)
     store.change(0, {b"a": b"2", b"b": b"2"})
     assert store.value(0, b"a") == b"2"
-    await store.on_rebalance({TP("t-changelog", 0)}, set(), set())
-    assert (values(store, 0, [b"a", b"b"]), store.unsaved(), store.dirty_bytes(0)) == ([b"1", None], {}, 0)
+    await stores.rebalanced(0)
+    assert (values(store, 0, [b"a", b"b"]), await store.write_changelog(LARGEST)) == ([b"1", None], {})
+    assert store.dirty_bytes(0) == 0
     other = PartitionDb(stores.folder / "t" / "1")  # would be in use
     with pytest.raises(FolderInUse):
         PartitionDb(stores.folder / "t" / "0")
     other.close()
+
+
+async def test_the_changelog_gets_the_changes_of_each_partition_and_says_where_they_lie(stores: Stores) -> None:
+    store = await stores.opened()
+    store.change(0, {b"a": b"1", b"b": None})
+    store.change(1, {b"c": b"1"})
+    assert await store.write_changelog(LARGEST) == {0: 1, 1: 0}
+    store.saved(1, 0)
+    assert await store.write_changelog(LARGEST) == {0: 3}
+
+
+async def test_of_several_folders_the_one_that_knows_most_is_taken_and_the_others_are_deleted(stores: Stores) -> None:
+    for name, offset in (("0", 5), ("0-1", 9), ("0-2", None)):
+        db = PartitionDb(stores.folder / "t" / name)
+        if offset is not None:
+            db.write([(b"a", name.encode())], offset)
+        db.close()
+    PartitionDb(stores.folder / "t" / "01").close()  # of another partition, if there were one
+    store = await stores.opened(0)
+    assert store.value(0, b"a") == b"0-1"
+    assert sorted(folder.name for folder in (stores.folder / "t").iterdir()) == ["0-1", "01"]
+
+
+async def test_beside_a_folder_that_another_process_keeps_open_an_empty_one_is_begun(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "_LET_GO_SECONDS", 0.2)
+    held = PartitionDb(stores.folder / "t" / "0")
+    held.write([(b"a", b"1")], 7)
+    store = await stores.opened(0)
+    assert (store.value(0, b"a"), store.persisted_offset(TP("t-changelog", 0))) == (None, None)
+    held.close()
+    store.change(0, {b"a": b"2"})
+    store.saved(0, 3)
+    store = await stores.opened(0)  # what nobody has open is compared now, and the first knows more
+    assert (store.value(0, b"a"), store.persisted_offset(TP("t-changelog", 0))) == (b"1", 7)
 
 
 @pytest.mark.parametrize("torn", ["*.sst", "CURRENT", "MANIFEST-*"])
@@ -123,6 +192,22 @@ async def test_a_folder_that_knows_more_than_its_changelog_has_is_begun_anew(
     assert (store.value(0, b"a"), store.persisted_offset(TP("t-changelog", 0))) == (
         (b"1", 41) if kept else (None, None)
     )
+
+
+async def test_who_stands_by_keeps_a_folder_of_its_own_and_claims_nothing_until_it_takes_over(stores: Stores) -> None:
+    active = PartitionDb(stores.folder / "t" / "1")
+    stores.standbys = {1}
+    store = await stores.opened(0, 1)
+    assert stores.claimed == [0]
+    fetched: Any = [SimpleNamespace(offset=8, key=b"a", value=b"1")]
+    store.apply_changelog_batch([SimpleNamespace(value=Run("t-changelog", 1, fetched))], None, None)
+    active.close()
+    stores.standbys = set()
+    await stores.rebalanced(0, 1)
+    assert sorted(stores.claimed) == [0, 0, 1]
+    assert (store.value(1, b"a"), store.persisted_offset(TP("t-changelog", 1))) == (b"1", 8)
+    store.change(1, {b"a": b"2"})
+    assert await store.write_changelog(LARGEST) == {1: 0}
 
 
 async def test_recovery_writes_a_run_with_its_offset(stores: Stores) -> None:
@@ -191,7 +276,7 @@ async def test_whatever_happens_it_reads_like_a_dict_and_restarts_at_its_last_ch
             store.change(0, {key: None})
             now.pop(key, None)
         elif what == "c":
-            for partition in store.unsaved():
+            for partition in await store.write_changelog(LARGEST):
                 store.saved(partition, at)
             saved = dict(now)
         else:

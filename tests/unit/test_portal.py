@@ -16,7 +16,7 @@ from babel.messages.pofile import read_po
 
 from deploy import catalogues
 from services.endorsements.normalise import normalise
-from services.portal import answering, choosing
+from services.portal import answering, choosing, handlers
 from services.portal.answering import BadAnswer, NotNow, standing
 from services.portal.draft import draft
 from services.portal.guards import LARGEST_FORM
@@ -537,6 +537,89 @@ async def test_not_me_is_a_choice_and_is_said_on_the_page(portal: Portal) -> Non
     (choice,) = portal.choices
     assert isinstance(choice, NotMine)
     assert (choice.sponsor_id, choice.employee_id) == (SPONSOR, PROTEGE)
+
+
+async def test_a_decline_by_mistake_is_undone_from_the_page_of_all_and_can_be_answered_anew(portal: Portal) -> None:
+    browser = portal.browser()
+    declined = await browser.sends(await browser.opens(opened()), "/decline", because="", reason="")
+    assert "Undo it, and you are asked again." in declined.text
+    portal.reads_prompt(withdrawn(2, reason="declined"))
+    everybody = await browser.sees("/")
+    portal.on_take_back = opened(3)
+    asked_again = await browser.takes_back(everybody, "/take-back")
+    assert heading(asked_again) == "Will you speak for Mina Okafor?"
+    endorsed = await browser.sends(asked_again, "/endorse", statement="I do, after all.")
+    assert heading(endorsed) == "You have spoken for Mina Okafor. Thank you."
+    assert [answer.type for answer in portal.answers] == [
+        "prompt.declined",
+        "prompt.decline_withdrawn",
+        "endorsement.given",
+    ]
+    assert [one.what for one in portal.audit if one.event_id] == ["declined", "taken_back", "endorsed"]
+
+
+async def test_an_endorsement_is_taken_back_and_the_page_says_what_is_on_its_way(
+    portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "_VISIBLE_WITHIN_SECONDS", 0.05)
+    browser = portal.browser()
+    await browser.sends(await browser.opens(opened()), "/endorse", statement="Yes.")
+    given = portal.answers[0]
+    portal.reads_prompt(fulfilled(2, endorsement_id=given.id))
+    thanked = await browser.sees(f"/prompts/{opened().prompt_id}")
+    assert heading(thanked).startswith("You have spoken")
+    taken_back = await browser.takes_back(thanked, "/take-back")
+    assert heading(taken_back) == "You have taken your answer back"
+    assert "Take the endorsement back" not in taken_back.text
+    assert portal.answers[1].type == "endorsement.withdrawn"
+    assert portal.answers[1].data["endorsement_id"] == given.id
+    assert "You have taken your answer back." in (await browser.sees("/")).text
+    portal.reads_prompt(withdrawn(3))
+    assert "The decision is closed." in (await browser.sees(f"/prompts/{opened().prompt_id}")).text
+
+
+async def test_not_me_is_undone_and_can_be_said_again(portal: Portal) -> None:
+    portal.reads_career(a_person("E2", "Mina Okafor"), a_tie("E2"))
+    browser = portal.browser()
+    for said in (1, 2):
+        page = await browser.sends(await browser.opens(opened()), "/not-me")
+        assert heading(page) == "You are not the sponsor of Mina Okafor"
+        everybody = await browser.takes_back(await browser.sees("/"), "/take-back")
+        assert "One answer is due." in everybody.text
+        assert [choice.type for choice in portal.choices] == ["choice.not_mine", "choice.mine"] * said
+    assert len({choice.id for choice in portal.choices}) == 4
+    times = [choice.at for choice in portal.choices]
+    assert times == sorted(set(times)), "of two choices the later holds, also where the clock stands still"
+
+
+async def test_an_old_tab_takes_back_nothing_but_what_it_shows(portal: Portal) -> None:
+    browser = portal.browser()
+    tab = await browser.sends(await browser.opens(opened()), "/decline", because="", reason="")
+    portal.on_take_back = opened(2)
+    asked_again = await browser.takes_back(tab, "/take-back")
+    endorsed = await browser.sends(asked_again, "/endorse", statement="Yes.")
+    again = await browser.takes_back(tab, "/take-back")
+    assert heading(again) == heading(endorsed)
+    assert [answer.type for answer in portal.answers][2:] == ["endorsement.given"]
+
+
+@pytest.mark.parametrize("end", [withdrawn(3), None])
+def test_a_no_can_not_be_taken_back_once_nothing_would_come_of_it(portal: Portal, end: Any) -> None:
+    given = answering.decline(asked(portal), "", NOW)
+    portal.read(given.output.topic, given.output.value)
+    portal.reads_prompt(withdrawn(2, reason="declined"))
+    assert answering.undoable(asked(portal), NOW) == ("declined", given.event_id)
+    now = CLOSES if end is None else NOW
+    if end is not None:
+        portal.reads_prompt(end)
+    with pytest.raises(NotNow):
+        answering.take_back(asked(portal), given.event_id, now)
+
+
+def test_a_no_that_was_given_elsewhere_is_not_undone_here(portal: Portal) -> None:
+    portal.reads_prompt(withdrawn(2, reason="declined"))
+    assert standing(asked(portal)) == "withdrawn"
+    assert answering.undoable(asked(portal), NOW) is None
 
 
 async def test_a_snooze_says_until_when_and_one_can_answer_before(portal: Portal) -> None:

@@ -17,6 +17,7 @@ from standardwebhooks.webhooks import Webhook
 
 from services.prompter.app import channels
 from services.prompter.breaker import FAILURES, Breaker
+from services.prompter.channels.base import proxy_for
 from services.prompter.delivery import Errand, Postman, Receipt
 from services.prompter.languages import language
 from services.prompter.letter import Letter
@@ -383,6 +384,36 @@ async def test_a_lost_answer_is_followed_by_the_same_message() -> None:
     assert receipt.outcome == "delivered"
     assert server.ids == [opened().id] * 2
     assert server.requests[0][1] == server.requests[1][1]
+
+
+@pytest.mark.parametrize("answers", [b"", b"no HTTP at all\r\n\r\n"])
+async def test_what_is_said_of_a_lost_answer_has_no_address_in_it_for_that_may_be_a_key(answers: bytes) -> None:
+    async def broken(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answers)
+        writer.close()
+
+    listening = await asyncio.start_server(broken, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/hooks/T0P-S3CRET"
+    async with a_postman(url, max_attempts=1) as postman:
+        receipt = await deliver(postman, opened())
+    listening.close()
+    assert receipt.may_have_arrived
+    assert receipt.detail.startswith("the connection broke before the answer came: ")
+    assert "S3CRET" not in receipt.detail
+
+
+async def test_the_way_goes_by_the_proxy_that_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy_for.cache_clear()
+    monkeypatch.setenv("no_proxy", "elsewhere.example")
+    async with a_webserver() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        async with a_postman("http://receiver.example/hook") as postman:
+            receipt = await deliver(postman, opened())
+    proxy_for.cache_clear()
+    assert receipt.outcome == "delivered"
+    (headers, _) = proxy.requests[0]
+    assert headers["host"] == "receiver.example"
 
 
 async def test_an_answer_of_endless_length_is_not_read_to_its_end() -> None:

@@ -277,7 +277,7 @@ class Mailbox:
     envelopes: list[Any] = field(default_factory=list)
 
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:  # noqa: N802
-        if self.answer[0] == "5":
+        if self.answer.startswith(("5", "452")):
             return self.answer
         envelope.rcpt_tos.append(address)
         return "250 OK"
@@ -321,6 +321,7 @@ async def test_a_mail_goes_through_a_real_server_whole() -> None:
     ("answer", "result", "says"),
     [
         ("451 later", "busy", "451"),
+        ("452 mailbox full", "busy", "452"),
         ("550 who?", "refused", "does the sponsor's address exist?"),
         ("554 spam", "refused", "554"),
     ],
@@ -330,6 +331,7 @@ async def test_what_a_mail_server_answers_is_for_now_or_for_good(answer: str, re
         verdict = await by_mail(port).attempt(one())
     assert (verdict.result, verdict.may_have_arrived) == (result, False)
     assert says in verdict.detail
+    assert verdict.of_one_recipient is (answer != "451 later")
 
 
 async def test_a_mail_server_that_is_not_there_has_got_nothing() -> None:

@@ -25,7 +25,7 @@ from shared.contracts.outputs import DeliveryRecorded, PromptEvent, read_deliver
 from shared.streaming.records import Output, Record
 from shared.streaming.service import each
 from tests.prompt_events import opened, updated, withdrawn
-from tests.prompter_world import MONDAY, a_digest, a_policy, at_night, stopped
+from tests.prompter_world import MONDAY, a_digest, a_policy, at_night, prefers, stopped
 
 TAKEN, REFUSED = Verdict("delivered", status=200), Verdict("refused", "the receiver answered 422", 422)
 
@@ -80,10 +80,11 @@ class Kafka:
 
 @dataclass
 class Receiver:
-    """A channel that answers what its script says, the last for ever, and each only when `lets` is set."""
+    """A channel that answers what its script says, the last for ever, or `answers`; each only when `lets` is set."""
 
     name: Any = "webhook"
     script: list[Verdict] = field(default_factory=lambda: [TAKEN])
+    answers: Callable[[Letter], Verdict] | None = None
     seen: list[Letter] = field(default_factory=list)
     lets: asyncio.Event = field(default_factory=asyncio.Event)
     at_most: int = 0
@@ -96,6 +97,8 @@ class Receiver:
         await self.lets.wait()
         await asyncio.sleep(0.001)
         self.now -= 1
+        if self.answers is not None:
+            return self.answers(letter)
         return self.script.pop(0) if len(self.script) > 1 else self.script[0]
 
     async def close(self) -> None:
@@ -146,13 +149,17 @@ class Process:
         await self.until(lambda: self.courier._busy() == 0)
 
 
-def begun(kafka: Kafka, receiver: Receiver, clock: Clock, policy: Policy, concurrency: int, **patience: Any) -> Process:
+def begun(
+    kafka: Kafka, receivers: Sequence[Receiver], clock: Clock, policy: Policy, concurrency: int, **patience: Any
+) -> Process:
     fields: dict[str, Any] = {"max_attempts": 3, "patience": 60.0} | patience
-    postman = Postman({receiver.name: receiver}, concurrency=concurrency, chance=lambda: 0.0, **fields)
+    postman = Postman(
+        {receiver.name: receiver for receiver in receivers}, concurrency=concurrency, chance=lambda: 0.0, **fields
+    )
     courier = Courier(kafka, kafka, postman, policy, clock, at_once=4 * concurrency)
     handler = PromptHandler(kafka, courier, "webhook", clock)
     running = asyncio.create_task(courier.run())
-    return Process(kafka, receiver, clock, courier, each(handler, "prompter"), running)
+    return Process(kafka, receivers[0], clock, courier, each(handler, "prompter"), running)
 
 
 @asynccontextmanager
@@ -164,12 +171,14 @@ async def a_process(
     policy: Policy | None = None,
     answers: bool = True,
     concurrency: int = 8,
+    other: Receiver | None = None,
     **patience: Any,
 ) -> AsyncIterator[Process]:
     receiver = receiver or Receiver()
     if answers:
         receiver.lets.set()
-    process = begun(kafka or Kafka(), receiver, clock or Clock(), policy or a_policy(), concurrency, **patience)
+    receivers = [receiver] if other is None else [receiver, other]
+    process = begun(kafka or Kafka(), receivers, clock or Clock(), policy or a_policy(), concurrency, **patience)
     await asyncio.sleep(0)
     try:
         yield process
@@ -299,6 +308,42 @@ async def test_one_sponsors_messages_go_one_after_the_other_and_hold_up_nobody_e
         process.receiver.lets.set()
         await process.until_idle()
     assert len(process.receiver.ids) == 3
+
+
+async def test_sponsors_who_can_not_be_reached_for_now_hold_up_no_others_of_their_endpoint() -> None:
+    full = Verdict("busy", "the mail server answered 452", 452, of_one_recipient=True)
+    away = {f"E{number}" for number in range(40)}
+    receiver = Receiver(answers=lambda letter: full if letter.sponsor_id in away else TAKEN)
+    async with a_process(receiver=receiver, concurrency=2, max_attempts=1000, patience=7200) as process:
+        await process.hears(*(opened(sponsor=f"E{number}") for number in range(60)))
+        others = {f"E{number}" for number in range(40, 60)}
+        await process.until(lambda: others <= {d.sponsor_id for d in process.kafka.deliveries})
+        assert not away & {d.sponsor_id for d in process.kafka.deliveries}
+    assert process.receiver.at_most == 2
+
+
+async def test_who_has_many_prompts_shares_an_endpoint_with_those_who_have_one() -> None:
+    async with a_process(concurrency=1) as process:
+        await process.hears(*(opened(employee=f"P{number}") for number in range(40)))
+        await process.until(lambda: len(process.receiver.seen) >= 2)
+        await process.hears(*(opened(sponsor=f"E{number}") for number in range(10, 20)))
+        await process.until_idle()
+    whose = [letter.sponsor_id for letter in process.receiver.seen]
+    assert len(whose) == 50
+    last_of_the_others = max(place for place, who in enumerate(whose) if who != "E1")
+    assert whose[:last_of_the_others].count("E1") <= 8, "all others had theirs before most of the many"
+
+
+async def test_a_slow_receiver_holds_up_no_other_channel() -> None:
+    slow, quick = Receiver("slack"), Receiver("email")
+    quick.lets.set()
+    policy = a_policy(channels=("email", "slack"))
+    async with a_process(receiver=quick, other=slow, policy=policy, concurrency=1) as process:
+        await process.hears(*(prefers(sponsor_id=f"S{number}", channel="slack") for number in range(20)))
+        await process.hears(*(opened(sponsor=f"{who}{number}") for number in range(20) for who in ("S", "E")))
+        await process.until(lambda: len(process.kafka.deliveries) == 20)
+    assert {delivery.channel for delivery in process.kafka.deliveries} == {"email"}
+    assert len(slow.seen) == 1
 
 
 async def test_many_sponsors_are_all_told_though_few_messages_are_begun_at_a_time() -> None:

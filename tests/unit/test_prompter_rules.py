@@ -25,6 +25,7 @@ from tests.prompter_world import (
     a_digest,
     a_policy,
     at_night,
+    mine,
     not_mine,
     prefers,
     resumed,
@@ -162,7 +163,16 @@ def test_a_stop_takes_effect_between_two_attempts_at_one_message() -> None:
     assert world.reasons == [("suppressed", "stopped")]
 
 
-def test_not_mine_holds_for_one_person_in_every_cycle_and_for_good() -> None:
+def test_who_is_mine_after_all_is_asked_about_again_and_whichever_was_said_last_holds() -> None:
+    later = MONDAY + timedelta(minutes=1)
+    world = World().hears(not_mine("E2"), opened())
+    assert world.messages == []
+    assert world.hears(mine("E2", later)).asked == [[about("E2")]]
+    assert World().hears(mine("E2", later), not_mine("E2"), opened()).asked == [[about("E2")]]
+    assert World().hears(mine("E2"), not_mine("E2", later), opened()).messages == []
+
+
+def test_not_mine_holds_for_one_person_in_every_cycle() -> None:
     world = World().hears(not_mine("E2"))
     world.hears(opened(), opened(employee="E3"), opened(cycle_id=CycleId("autumn-2026"), prompt_id="P9"))
     assert world.hears(resumed()).asked == [[about("E3")]]

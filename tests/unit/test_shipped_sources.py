@@ -17,11 +17,12 @@ from shared.sources.expressions import Unmappable
 from shared.sources.files import read_sources
 from shared.sources.mappers import read
 from shared.sources.mapping import key_of, record_wanted, to_output
+from shared.sources.polling import Round, body_of, read_page
 from shared.streaming.records import Record
-from tests.source_payloads import EXAMPLES, FOLDER, Example, bamboohr, hibob
+from tests.source_payloads import EXAMPLES, FOLDER, PAGES, Example, bamboohr, hibob
 
 SOURCES = read_sources(FOLDER)
-PAGES = Path(__file__).parents[2] / "docs" / "integrators"
+DOCS = Path(__file__).parents[2] / "docs" / "integrators"
 RECEIVED_AT = utc(2026, 3, 2, 9)
 EVERY_EXAMPLE = pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: f"{e.source}: {e.what}")
 
@@ -75,14 +76,35 @@ def test_what_lies_in_kafka_is_enough_to_read_it_and_holds_no_secret(example: Ex
         assert json.loads(to_output(event).value or b"")["data"] == event.data
 
 
+@pytest.mark.parametrize(("name", "of"), sorted(PAGES))
+def test_what_a_vendors_api_lists_becomes_events(name: str, of: str) -> None:
+    document, following, fetched = PAGES[name, of]
+    declaration = SOURCES[name]
+    (poll,) = [poll for poll in declaration.poll if poll.name == of]
+    page = read_page(declaration, poll, Round(began_at=RECEIVED_AT), document)
+    assert page.next == following
+    for record in page.records:
+        body = body_of(declaration, poll, record, RECEIVED_AT)
+        thin = Delivery(name, body, {}, RECEIVED_AT)
+        assert (record_wanted(declaration, thin) is not None) == (fetched is not None)
+        mapped = read(declaration, replace(thin, fetched=fetched))
+        assert [event.feed for event in mapped.events] == ["people"]
+        assert (mapped.ignored, mapped.faults) == ((), ())
+
+
+def test_every_list_that_a_shipped_source_polls_has_a_page() -> None:
+    assert set(PAGES) == {(name, poll.name) for name, source in SOURCES.items() for poll in source.poll}
+
+
 def test_every_shipped_source_has_examples_and_a_page_that_the_overview_links_to() -> None:
     assert {example.source for example in EXAMPLES} == set(SOURCES)
-    overview = (PAGES / "README.md").read_text()
-    assert set(re.findall(r"\]\(([\w-]+)\.md\)", overview)) == set(SOURCES) == {p.stem for p in PAGES.glob("[a-z]*.md")}
+    overview = (DOCS / "README.md").read_text()
+    assert set(re.findall(r"\]\(([\w-]+)\.md\)", overview)) == set(SOURCES) == {p.stem for p in DOCS.glob("[a-z]*.md")}
     for name, declaration in SOURCES.items():
-        page = (PAGES / f"{name}.md").read_text()
+        page = (DOCS / f"{name}.md").read_text()
         assert declaration.docs in page, name
         assert (f"/v1/sources/{name}" in page) == (declaration.webhook is not None), name
+        assert (f"SOURCES_CREDENTIALS={name}=" in page) == (declaration.api is not None), name
         assert (f"source load {name}" in page) == (declaration.bulk is not None), name
 
 

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
+from services.sources.accounts import Accounts
 from services.sources.fetching import Fetcher, Unfetched, Wanted
 from services.sources.handlers import DeliveryHandler
 from services.sources.settings import SourcesSettings
@@ -57,14 +58,14 @@ class Api:
         )
 
     def fetcher(self, give_up: float = 120, **credentials: str) -> Fetcher:
-        return Fetcher(
+        accounts = Accounts(
             SOURCES,
             CREDENTIALS | credentials,
             timeout_seconds=5,
-            give_up_seconds=give_up,
             transport=httpx.MockTransport(self._answer),
             sleep=self.clock.sleep,
         )
+        return Fetcher(SOURCES, accounts, give_up_seconds=give_up)
 
 
 def record(body: Any, offset: int = 0) -> Record:
@@ -109,7 +110,8 @@ async def test_no_more_requests_are_under_way_than_the_file_allows() -> None:
         under_way -= 1
         return httpx.Response(200, json={})
 
-    fetcher = Fetcher(SOURCES, CREDENTIALS, timeout_seconds=5, give_up_seconds=9, transport=httpx.MockTransport(slow))
+    accounts = Accounts(SOURCES, CREDENTIALS, timeout_seconds=5, transport=httpx.MockTransport(slow))
+    fetcher = Fetcher(SOURCES, accounts, give_up_seconds=9)
     assert len(await fetcher.fetch([Wanted("hibob", str(n)) for n in range(40)])) == 40
     assert most == 4
 
@@ -132,13 +134,16 @@ async def test_the_wait_is_for_all_that_is_asked_of_that_account() -> None:
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        (httpx.Response(500), "could not be fetched in 1 attempts: the API answered 500; replay the source later"),
+        (
+            httpx.Response(500),
+            "the record: it could not be had in 1 attempts: the API answered 500; replay the source later",
+        ),
         (httpx.ConnectError("no route"), "no answer (ConnectError)"),
-        (httpx.Response(401), "answered 401 to the record: are its credentials in SOURCES_CREDENTIALS right?"),
+        (httpx.Response(401), "answered 401: are its credentials in SOURCES_CREDENTIALS right?"),
         (httpx.Response(404), "it is not there, or not to be seen by these credentials"),
-        (httpx.Response(302, headers={"Location": "https://evil.example"}), "answered 302 to the record: is fetch.url"),
-        (httpx.Response(200, text="<html>Sign in</html>"), "what the API answered is not JSON"),
-        (httpx.Response(200, content=b"x" * (1024 * 1024 + 1)), "the record has more than 1048576 bytes"),
+        (httpx.Response(302, headers={"Location": "https://evil.example"}), "answered 302: is its url"),
+        (httpx.Response(200, text="<html>Sign in</html>"), "the record: what the API answered is not JSON"),
+        (httpx.Response(200, content=b"x" * (1024 * 1024 + 1)), "the record: the answer has more than 1048576 bytes"),
     ],
 )
 async def test_a_record_that_cannot_be_had_leaves_a_dead_letter_with_the_reason(answer: Any, told: str) -> None:
@@ -152,7 +157,7 @@ async def test_a_record_that_cannot_be_had_leaves_a_dead_letter_with_the_reason(
 
 
 async def test_a_source_without_credentials_says_so() -> None:
-    fetcher = Fetcher(SOURCES, {}, timeout_seconds=1, give_up_seconds=1)
+    fetcher = Fetcher(SOURCES, Accounts(SOURCES, {}, timeout_seconds=1), give_up_seconds=1)
     found = (await fetcher.fetch([ANN]))[ANN]
     assert isinstance(found, Unfetched)
     assert found.reason == "hibob has no credentials in SOURCES_CREDENTIALS to fetch the record with"
@@ -162,7 +167,7 @@ async def test_a_source_without_credentials_says_so() -> None:
     ("text", "told"),
     [
         ("hibob", "SOURCES_CREDENTIALS: entry 1 is not name=credentials"),
-        ("github=0123456789abcdef", "entry 1: github is no source with `fetch` in its file"),
+        ("github=0123456789abcdef", "entry 1: github is no source with `api` in its file"),
         ("hibob=0123456789abcdef", "entry 1: hibob wants user:password"),
     ],
 )

@@ -111,7 +111,7 @@ def a_delivery(*entries: Any, **headers: str) -> Delivery:
         (
             "webhook:\n  signature: {kind: hmac, header: X-Acme-Signature}\n",
             "",
-            "acme.yaml:1: webhook: is missing: a source has a webhook, or bulk, or both",
+            "acme.yaml:1: webhook: is missing: a source has a webhook, bulk, poll or kafka, or several of them",
         ),
         (
             "webhook:",

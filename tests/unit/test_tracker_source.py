@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deploy.tracker.__main__ import main
-from tests.source_payloads import FOLDER, bamboohr, github
+from tests.source_payloads import FOLDER, PAGES, bamboohr, github
 
 
 @pytest.fixture
@@ -80,6 +80,22 @@ def test_check_fails_where_a_payload_would_become_a_dead_letter(
     assert answer["payloads"][0]["faults"][0].startswith("the body is not JSON")
     assert main(["source", "check", "bamboohr", "--payload", str(payload)]) == 1
     assert "  a dead letter: the body is not JSON" in capsys.readouterr().out
+
+
+def test_check_reads_what_a_vendors_api_lists(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, record = tmp_path / "page.json", tmp_path / "record.json"
+    document, _, fetched = PAGES["personio", "persons"]
+    path.write_text(json.dumps(document))
+    record.write_text(json.dumps(fetched))
+    code, answer = checked(capsys, "personio", "--payload", path, "--list", "persons", "--fetched", record)
+    assert code == 0
+    assert [event["subject"] for event in answer["payloads"][0]["events"]] == ["hris:77"]
+    path.write_text('{"errors": []}')
+    code, answer = checked(capsys, "personio", "--payload", path, "--list", "persons")
+    assert code == 1
+    assert "'body._data' finds no list" in answer["payloads"][0]["faults"][0]
+    assert main(["source", "check", "personio", "--list", "people"]) == 2
+    assert "personio polls no such list; it polls persons" in capsys.readouterr().err
 
 
 def test_check_tells_of_a_file_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -153,7 +154,7 @@ class EmailChannel:
 def judge_smtp(error: Exception, timeout: float) -> Verdict:
     """Return what it means that the server did not take a mail (RFC 5321, section 4.2.1: 4yz for now, 5yz for good)."""
     if isinstance(error, aiosmtplib.SMTPRecipientsRefused) and error.recipients:
-        return judge_smtp(error.recipients[0], timeout)
+        return replace(judge_smtp(error.recipients[0], timeout), of_one_recipient=True)
     if isinstance(error, aiosmtplib.SMTPAuthenticationError):
         return Verdict(
             "refused", f"the mail server did not let us in: {error.message} (PROMPTER_SMTP_USER?)", error.code
