@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, DateTime, Dialect, Engine, Text, TypeDecorator, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -80,11 +80,16 @@ class Json(TypeDecorator[Any]):
 
     def process_bind_param(self, value: Any, _: Dialect) -> str | None:
         """Return the document as text."""
-        return None if value is None else json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        return None if value is None else written(value)
 
     def process_result_value(self, value: str | None, _: Dialect) -> Any:
         """Return the document."""
-        return None if value is None else json.loads(value)
+        return None if value is None else orjson.loads(value)
+
+
+def written(document: Any) -> str:
+    """Return a document as `Json` keeps it."""
+    return orjson.dumps(document, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _set_up_sqlite(connection: Any, _: object) -> None:

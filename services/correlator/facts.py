@@ -22,14 +22,17 @@ from services.correlator.state import (
     EmployeeState,
     EndorsementFact,
     Key,
+    OwnersWord,
     Person,
     ProfileFrom,
     Tie,
 )
 from shared.contracts.career import (
     AchievementCorrected,
+    AchievementHidden,
     AchievementRecorded,
     AchievementRetracted,
+    AchievementShown,
     ClockTicked,
     Cycle,
     CycleAmended,
@@ -53,6 +56,7 @@ from shared.contracts.career import (
     RelationshipStarted,
     StatementDisowned,
     TiedPersonChanged,
+    is_self_reported,
 )
 
 BOUNDS: Final = {
@@ -60,6 +64,7 @@ BOUNDS: Final = {
     "ties": 100,
     "people": 100,
     "achievements": 200,
+    "owners_words": 400,
     "endorsements": 100,
     "answers": 100,
     "disowned": 200,
@@ -104,11 +109,18 @@ def learn(employee: EmployeeState, event: EmployeeEvent) -> EmployeeState:
                 competencies=done.competencies[:_LONGEST_LIST],
                 link=done.link if len(done.link) <= _LONGEST_LINK else "",  # half a link leads nowhere
                 witnesses=done.witnesses[:_LONGEST_LIST],
+                self_reported=is_self_reported(event),
             )
             return _learn_achievement(employee, done.achievement_id, fact)
         case AchievementRetracted():
             fact = AchievementFact(stamp=event.stamp, occurred_on=event.at.date(), retracted=True)
             return _learn_achievement(employee, event.achievement_id, fact)
+        case AchievementHidden() | AchievementShown():
+            known = employee.owners_words.get(event.achievement_id)
+            if known is not None and known.stamp >= event.stamp:
+                return employee
+            word = OwnersWord(event.stamp, hidden=isinstance(event, AchievementHidden))
+            return _keep(employee, "owners_words", event.achievement_id, word, lambda key, w: (w.stamp, key))
         case EndorsementGiven():
             said = employee.endorsements.get(event.endorsement_id) or EndorsementFact(event.sponsor_id)
             given = _newer(said.given, (event.stamp, event.given_at, event.cycle_id, event.statement), stamp=0)
@@ -200,6 +212,7 @@ def _learn_person(employee: EmployeeState, event: TiedPersonChanged) -> Employee
         refs=event.person.refs[:_LONGEST_LIST],
         left_at=event.person.left_at,
         introductions=tuple((i.person_id, i.name, i.level) for i in event.person.introductions[:_LONGEST_LIST]),
+        locale=event.person.locale,
     )
     tied = {tie.other_id for tie in employee.ties.values()}
     # Nobody goes who has a tie that is kept: those are no more than there is room for.
@@ -271,6 +284,7 @@ def _disown(employee: EmployeeState, statement_id: str) -> EmployeeState:
         employee,
         ties={key: tie for key, tie in ties.items() if tie.started or tie.ended},
         achievements={key: fact for key, fact in employee.achievements.items() if owned(fact.stamp)},
+        owners_words={key: word for key, word in employee.owners_words.items() if owned(word.stamp)},
         endorsements={key: said for key, said in endorsements.items() if said.given or said.withdrawn},
         answers={key: answer for key, answer in answers.items() if answer != Answer()},
         disowned=(*employee.disowned, statement_id)[-BOUNDS["disowned"] :],

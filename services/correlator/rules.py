@@ -138,7 +138,9 @@ def reconsider(employee: EmployeeState, calendar: Calendar, because_of: EventId,
             if isinstance(verdict, Asked):
                 body = _body(employee, verdict, cycle_id, cycle.definition, sponsor_id, now, policy)
                 refs = tuple(Ref(ref) for ref in employee.people[sponsor_id].refs if ref.startswith(_REACHED_BY))
-                says = _Prompt(body, verdict.timezone, refs, verdict.snoozed_until)
+                timezone = verdict.timezone if verdict.timezone != "UTC" else policy.timezone
+                locale = employee.people[sponsor_id].locale
+                says = _Prompt(body, timezone, locale, refs, verdict.snoozed_until)
             else:
                 says = verdict
             said = _Said(employee.employee_id, cycle_id, now, because_of)
@@ -302,6 +304,7 @@ class _Prompt:
 
     body: PromptBody
     timezone: str
+    locale: str | None
     refs: tuple[Ref, ...]
     """By which channels know the sponsor."""
     snoozed_until: datetime | None
@@ -348,10 +351,17 @@ def _say_prompt(
         "because_of": said.because_of,
     }
     match says:
-        case _Prompt(body, timezone, refs, snoozed_until):
+        case _Prompt(body, timezone, locale, refs, snoozed_until):
             of = PromptUpdated if before is not None and before.status == "open" else PromptOpened
             outputs.append(
-                of(**common, sponsor_timezone=timezone, sponsor_refs=refs, snoozed_until=snoozed_until, body=body)
+                of(
+                    **common,
+                    sponsor_timezone=timezone,
+                    sponsor_locale=locale,
+                    sponsor_refs=refs,
+                    snoozed_until=snoozed_until,
+                    body=body,
+                )
             )
         case Spoken(endorsement_id):
             outputs.append(PromptFulfilled(**common, endorsement_id=endorsement_id))
@@ -362,7 +372,7 @@ def _say_prompt(
 def _content(says: _Prompt | Spoken | NotAsked) -> tuple[Literal["open", "fulfilled", "withdrawn"], bytes]:
     """Return the status and what tells one content from another; why something is not asked is told once."""
     match says:
-        case _Prompt(body, timezone, _, snoozed_until):  # a new address is no news
+        case _Prompt(body, timezone, _, _, snoozed_until):  # a new address or language is no news
             return "open", _digest(body, timezone, str(snoozed_until))
         case Spoken(endorsement_id):
             return "fulfilled", endorsement_id.encode()

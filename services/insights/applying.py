@@ -12,15 +12,17 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
-from sqlalchemy import Connection, Engine, or_, select, tuple_
+from sqlalchemy import Connection, Engine, and_, or_, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
+from services.insights.copying import Staging
 from services.insights.projection import Projected
 from services.insights.rows import KINDS, Row, column_names, key_columns, newest
 from services.insights.tables import counted_events, event_counts, progress
 
 Partition = tuple[str, int]
 """Topic and partition."""
+Rows = Mapping[type[Row], Sequence[Row]]
 
 UNREADABLE = "unreadable"
 """The type under which records are counted that became dead letters."""
@@ -59,10 +61,12 @@ def apply_run(engine: Engine, run: Sequence[Projection]) -> Applied:
         applied = Applied(next_offsets=before)
         if not fresh:
             return applied
-        for kind, rows in _in_order(newest(row for item in fresh if item.projected for row in item.projected.rows)):
-            connection.execute(_UPSERTS[(engine.dialect.name, kind)], [_values(row) for row in rows])
-            applied.rows[kind.table.name] += len(rows)
-        _count(connection, fresh)
+        rows = newest(row for item in fresh if item.projected for row in item.projected.rows)
+        digests = _digests(fresh)
+        new = _WRITE[engine.dialect.name](connection, rows, sorted(digests))
+        for kind, of_kind in rows.items():
+            applied.rows[kind.table.name] += len(of_kind)
+        _count(connection, fresh, Counter(digests[digest] for digest in new))
         for item in fresh:
             applied.next_offsets[(item.topic, item.partition)] = item.offset + 1
         _advance(connection, applied.next_offsets)
@@ -103,36 +107,35 @@ def _not_yet_applied(run: Sequence[Projection], before: Mapping[Partition, int])
     return fresh
 
 
-def _count(connection: Connection, fresh: Sequence[Projection]) -> None:
+Type = tuple[str, int, str]
+"""Topic, partition and type: what records are counted by."""
+Digest = tuple[int, int]
+"""Partition, and the digest of an event's id."""
+
+
+def _count(connection: Connection, fresh: Sequence[Projection], new: Mapping[Type, int]) -> None:
     counted = Counter(
         (item.topic, item.partition, item.projected.type if item.projected else UNREADABLE) for item in fresh
     )
-    new = _count_new(connection, fresh)
     statement = insert_into(connection, event_counts)
     statement = statement.on_conflict_do_update(
         index_elements=list(event_counts.primary_key.columns),
         set_={name: event_counts.c[name] + statement.excluded[name] for name in ("records", "events")},
     )
     rows = [
-        {"topic": at[0], "partition": at[1], "type": at[2], "records": n, "events": new[at]}
+        {"topic": at[0], "partition": at[1], "type": at[2], "records": n, "events": new.get(at, 0)}
         for at, n in sorted(counted.items())
     ]
     connection.execute(statement, rows)
 
 
-def _count_new(connection: Connection, fresh: Sequence[Projection]) -> Counter[tuple[str, int, str]]:
-    """Count, by topic, partition and type, the career events whose id was not there; and keep their ids."""
-    types: dict[tuple[int, int], tuple[str, int, str]] = {}
+def _digests(fresh: Sequence[Projection]) -> dict[Digest, Type]:
+    types: dict[Digest, Type] = {}
     for item in fresh:
         if item.projected is not None and item.projected.counted_by is not None:
             place = (item.partition, _digest(item.projected.counted_by))
             types.setdefault(place, (item.topic, item.partition, item.projected.type))
-    if not types:
-        return Counter()
-    statement = insert_into(connection, counted_events).on_conflict_do_nothing()
-    rows = [{"partition": partition, "digest": digest} for partition, digest in sorted(types)]
-    kept = connection.execute(statement.returning(counted_events.c.partition, counted_events.c.digest), rows)
-    return Counter(types[partition, digest] for partition, digest in kept)
+    return types
 
 
 def _digest(event_id: str) -> int:
@@ -155,34 +158,74 @@ def _advance(connection: Connection, next_offsets: Mapping[Partition, int]) -> N
     connection.execute(statement, rows)
 
 
-def _in_order(rows: Mapping[type[Row], list[Row]]) -> Iterable[tuple[type[Row], list[Row]]]:
-    return ((kind, rows[kind]) for kind in KINDS if kind in rows)
+# -- to either database: all rows, and the digests; those that were not there come back ------------
 
 
-def _values(row: Row) -> dict[str, Any]:
-    return dict(row.columns())
+def _write_each(connection: Connection, rows: Rows, digests: Sequence[Digest]) -> Iterable[Digest]:
+    for kind in _present(rows):
+        connection.execute(_UPSERTS[kind], [dict(row.columns()) for row in rows[kind]])
+    if not digests:
+        return ()
+    statement = insert_into(connection, counted_events).on_conflict_do_nothing()
+    wanted = [{"partition": partition, "digest": digest} for partition, digest in digests]
+    kept = connection.execute(statement.returning(counted_events.c.partition, counted_events.c.digest), wanted)
+    return [(partition, digest) for partition, digest in kept]
+
+
+def _write_copied(connection: Connection, rows: Rows, digests: Sequence[Digest]) -> Iterable[Digest]:
+    present = _present(rows)
+    _STAGING.fill(
+        connection,
+        [*((KINDS.index(kind), (row.values for row in rows[kind])) for kind in present), (_DIGESTS, digests)],
+    )
+    for kind in present:
+        connection.execute(_MERGES[kind])
+    if not digests:
+        return ()
+    # Asked for are those that were there: as a rule none, where each row that comes back costs as much as to copy one.
+    repeated = {(partition, digest) for partition, digest in connection.execute(_COUNT_AND_TELL_REPEATED)}
+    return (place for place in digests if place not in repeated)
+
+
+def _present(rows: Rows) -> list[type[Row]]:
+    return [kind for kind in KINDS if kind in rows]
 
 
 def insert_into(connection: Connection, table: Any) -> Any:
     """Return an insert of this database's own kind, which knows what to do on a conflict."""
-    return _DIALECTS[connection.dialect.name](table)
+    return {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[connection.dialect.name](table)
 
 
-def _upsert(kind: type[Row], dialect: str) -> Any:
-    """Return the statement that inserts a row, or updates its own columns where it is newer than what is there."""
-    table = kind.table
-    statement = _DIALECTS[dialect](table)
+def upsert(kind: type[Row], insert: Any) -> Any:
+    """Return the statement that inserts rows, or updates their own columns where they are newer than what is there."""
     keys = key_columns(kind)
-    changed = {name: statement.excluded[name] for name in column_names(kind) if name not in keys}
+    changed = {name: insert.excluded[name] for name in column_names(kind) if name not in keys}
     if not kind.newer_by or not changed:
-        return statement.on_conflict_do_nothing()
-    ours = [table.c[name] for name in kind.newer_by]
-    theirs = [statement.excluded[name] for name in kind.newer_by]
+        return insert.on_conflict_do_nothing()
+    ours = [kind.table.c[name] for name in kind.newer_by]
+    theirs = [insert.excluded[name] for name in kind.newer_by]
     # The row may be there without this part of it: a relationship's end was known before its start.
-    return statement.on_conflict_do_update(
+    return insert.on_conflict_do_update(
         index_elements=keys, set_=changed, where=or_(ours[0].is_(None), tuple_(*theirs) > tuple_(*ours))
     )
 
 
-_DIALECTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-_UPSERTS = {(dialect, kind): _upsert(kind, dialect) for dialect in _DIALECTS for kind in KINDS}
+def _count_and_tell_repeated() -> Any:
+    staged = _STAGING.rows(_DIGESTS).subquery()
+    insert = postgresql.insert(counted_events).from_select(["partition", "digest"], _STAGING.rows(_DIGESTS))
+    new = insert.on_conflict_do_nothing().returning(counted_events.c.partition, counted_events.c.digest).cte()
+    same = and_(new.c.partition == staged.c.partition, new.c.digest == staged.c.digest)
+    return select(staged).where(~select(new).where(same).exists())
+
+
+_UPSERTS = {kind: upsert(kind, sqlite.insert(kind.table)) for kind in KINDS}
+_STAGING = Staging([*((kind.table, column_names(kind)) for kind in KINDS), (counted_events, ("partition", "digest"))])
+_DIGESTS = len(KINDS)
+_MERGES = {
+    kind: upsert(
+        kind, postgresql.insert(kind.table).from_select(list(column_names(kind)), _STAGING.rows(KINDS.index(kind)))
+    )
+    for kind in KINDS
+}
+_COUNT_AND_TELL_REPEATED = _count_and_tell_repeated()
+_WRITE = {"sqlite": _write_each, "postgresql": _write_copied}

@@ -38,8 +38,10 @@ from shared.contracts.audit import read_audited
 from shared.contracts.career import (
     Achievement,
     AchievementCorrected,
+    AchievementHidden,
     AchievementRecorded,
     AchievementRetracted,
+    AchievementShown,
     CareerEvent,
     ClockTicked,
     CycleAmended,
@@ -181,7 +183,15 @@ def _career_rows(event: CareerEvent) -> Iterator[Row]:
             yield CycleCancelledRow(event.cycle_id, event.reason, *event.stamp)
         case ClockTicked():
             yield ClockRow(event.now)
-        case TiedPersonChanged() | PromptDeclined() | PromptDeclineWithdrawn() | PromptSnoozed() | StatementDisowned():
+        case (
+            TiedPersonChanged()
+            | PromptDeclined()
+            | PromptDeclineWithdrawn()
+            | PromptSnoozed()
+            | AchievementHidden()
+            | AchievementShown()
+            | StatementDisowned()
+        ):
             # Counted, and no row: what they lead to is in the prompts and gaps that the correlator writes. What was
             # disowned is said of somebody else with a greater stamp, and its row goes by that.
             return

@@ -6,12 +6,13 @@ are two statements, known in any order, and the newer end must not wipe out the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime
+from operator import attrgetter
 from typing import Any, ClassVar, Literal
 
-from sqlalchemy import String, Table, Text
+from sqlalchemy import Integer, String, Table, Text
 
 from services.insights import tables
 from shared.contracts.ids import (
@@ -59,12 +60,12 @@ def check_storable(row: Row) -> None:
     Raises:
         Unstorable: an id is too long for an index, or a number too large.
     """
-    short = _SHAPES[type(row)].short
-    for name, value in row.columns().items():
-        if isinstance(value, str):
-            if name in short and len(value) > tables.MAX_ID_CHARACTERS:
-                raise Unstorable(f"{name}: {len(value)} characters, at most {tables.MAX_ID_CHARACTERS} can be stored")
-        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+    shape = _SHAPES[type(row)]
+    for name, text in zip(shape.short, shape.short_values(row), strict=True):
+        if text is not None and len(text) > tables.MAX_ID_CHARACTERS:
+            raise Unstorable(f"{name}: {len(text)} characters, at most {tables.MAX_ID_CHARACTERS} can be stored")
+    for name, number in zip(shape.numbers, shape.number_values(row), strict=True):
+        if number is not None and not -(2**63) <= number < 2**63:
             raise Unstorable(f"{name}: the number does not fit into 64 bits")
 
 
@@ -83,16 +84,21 @@ class Row:
     @property
     def key(self) -> tuple[Any, ...]:
         """The values of the table's primary key."""
-        return tuple(getattr(self, name) for name in key_columns(type(self)))
+        return _SHAPES[type(self)].key_values(self)
 
     @property
     def age(self) -> tuple[Any, ...]:
         """What tells the newer of two; the greater holds."""
-        return tuple(getattr(self, name) for name in self.newer_by)
+        return _SHAPES[type(self)].ages(self)
+
+    @property
+    def values(self) -> tuple[Any, ...]:
+        """The row's values, in the order of `column_names`."""
+        return _SHAPES[type(self)].values(self)
 
     def columns(self) -> Mapping[str, Any]:
         """Return the row's values by column."""
-        return {name: getattr(self, name) for name in column_names(type(self))}
+        return dict(zip(column_names(type(self)), self.values, strict=True))
 
 
 def column_names(kind: type[Row]) -> Sequence[str]:
@@ -466,22 +472,49 @@ KINDS: tuple[type[Row], ...] = (
 """Every kind of row, in the order in which they are written; the same in every process, as with the order of keys."""
 
 
+Values = Callable[[Any], tuple[Any, ...]]
+
+
 @dataclass(frozen=True, slots=True)
 class _Shape:
+    """What is asked of each row of a kind, worked out once: there are some of them in each record."""
+
     columns: tuple[str, ...]
+    values: Values
     key: tuple[str, ...]
-    short: frozenset[str]
+    key_values: Values
+    ages: Values
+    short: tuple[str, ...]
+    short_values: Values
+    numbers: tuple[str, ...]
+    number_values: Values
 
 
 def _shape(kind: type[Row]) -> _Shape:
     columns = tuple(field.name for field in fields(kind))
-    # Text, for what people write, is a String to SQLAlchemy too; it is in no index and has no limit.
+    key = tuple(column.name for column in kind.table.primary_key.columns)
     types = {name: kind.table.c[name].type for name in columns}
+    # Text, for what people write, is a String to SQLAlchemy too; it is in no index and has no limit.
+    short = tuple(name for name, of in types.items() if isinstance(of, String) and not isinstance(of, Text))
+    numbers = tuple(name for name, of in types.items() if isinstance(of, Integer))
     return _Shape(
         columns=columns,
-        key=tuple(column.name for column in kind.table.primary_key.columns),
-        short=frozenset(name for name, of in types.items() if isinstance(of, String) and not isinstance(of, Text)),
+        values=_values_of(columns),
+        key=key,
+        key_values=_values_of(key),
+        ages=_values_of(kind.newer_by),
+        short=short,
+        short_values=_values_of(short),
+        numbers=numbers,
+        number_values=_values_of(numbers),
     )
+
+
+def _values_of(names: tuple[str, ...]) -> Values:
+    if len(names) > 1:
+        return attrgetter(*names)
+    # attrgetter gives no tuple for one name, and takes none at all
+    return lambda row: tuple(getattr(row, name) for name in names)
 
 
 _SHAPES = {kind: _shape(kind) for kind in KINDS}

@@ -11,8 +11,13 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
 
+from services.insights.tables import MEASURED, cycles
+
 FIRST: Final = "0001"
 """The schema as it was when Alembic came: databases from before have its tables, and no note of a revision."""
+
+DASHBOARDS: Final = "measures_reader"
+"""The role as which Grafana reads, where a PostgreSQL has it: measures and the names of cycles, and no person."""
 
 _FOLDER: Final = Path(__file__).parent / "migrations"
 _LOCK: Final = 0x696E7369
@@ -47,6 +52,7 @@ def create_schema(engine: Engine) -> None:
         if at is None and inspect(connection).has_table("progress"):
             command.stamp(config, FIRST)
         command.upgrade(config, "head")
+        _let_dashboards_read(connection)
 
 
 def _take_turns(connection: Connection) -> None:
@@ -55,3 +61,12 @@ def _take_turns(connection: Connection) -> None:
     else:
         # A transaction that begins by reading is refused its first write if another wrote meanwhile; this one writes.
         connection.exec_driver_sql("PRAGMA user_version = 1")
+
+
+def _let_dashboards_read(connection: Connection) -> None:
+    # At each start, for the role may have been made meanwhile, or a table been made anew.
+    if connection.dialect.name != "postgresql":
+        return
+    if connection.execute(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": DASHBOARDS}).first():
+        tables = ", ".join(table.name for table in (*MEASURED, cycles))
+        connection.execute(text(f"GRANT SELECT ON {tables} TO {DASHBOARDS}"))

@@ -142,6 +142,7 @@ def _patch(change: EmployeePatched | EmployeeDeparted | EmployeeMerged) -> Patch
                 manager_id=change.manager_id,
                 location=change.location,
                 timezone=change.timezone,
+                locale=change.locale,
                 active=True if change.hired else None,
             )
         case EmployeeDeparted():
@@ -437,6 +438,7 @@ def _snapshot(person: PersonState, current: Standing, left: datetime | None, org
         level=current.level,
         unit_path=org.path(current.unit_id),
         timezone=current.timezone,
+        locale=current.locale,
         refs=claims.newest_first(person.names, (*person.refs, *_inherited_refs(person))),
         left_at=left,
         introductions=introductions(person.contacts, _tied_to(person) | {person.manager_told}),

@@ -1,15 +1,13 @@
-"""Insights as a process, on real Kafka, over SQLite and over a real PostgreSQL that these tests start themselves."""
+"""Insights as a process, on real Kafka, over SQLite and over a real PostgreSQL."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import pwd
-import shutil
+import random
 import signal
 import subprocess
 import sys
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psycopg
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from sqlalchemy import Engine
 
 from deploy.broker import PROJECT
+from deploy.postgres import Postgres, a_postgres
 from deploy.spawn import LOOPBACK, free_ports, spawn, wait_until
 from services.insights.applying import Projection, apply_run
 from services.insights.measures.keeping import measure
@@ -53,100 +51,6 @@ from tests.unit.test_insights import (
 )
 
 Tables = Mapping[str, list[tuple[Any, ...]]]
-
-# -- PostgreSQL -----------------------------------------------------------------------------------
-
-
-def postgres_programs() -> Path:
-    """The folder of PostgreSQL's server programs; installed first where the machine lets us."""
-
-    def find() -> Path | None:
-        installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
-        elsewhere = shutil.which("initdb")
-        found = installed[-1] if installed else Path(elsewhere).resolve() if elsewhere else None
-        return found.parent if found else None
-
-    programs = find()
-    if programs is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        for command in (["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", "postgresql"]):
-            subprocess.run(
-                command, check=True, capture_output=True, env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-            )
-        programs = find()
-    if programs is None:
-        pytest.fail("these tests need PostgreSQL's server programs (initdb, postgres): install the package postgresql")
-    return programs
-
-
-class Postgres:
-    """A PostgreSQL server of our own, in a temporary folder; never run as root, which it refuses."""
-
-    def __init__(self, folder: Path) -> None:
-        self._programs = postgres_programs()
-        self._folder = folder
-        self._data = folder / "data"
-        [self._port] = free_ports(1)
-        self._process: subprocess.Popen[bytes] | None = None
-        self._as_user: list[str] = []
-        if os.geteuid() == 0:
-            user = pwd.getpwnam("postgres")
-            os.chown(folder, user.pw_uid, user.pw_gid)
-            self._as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--pdeathsig=QUIT"]
-        made = [str(self._programs / "initdb"), "-D", str(self._data), "-U", "tests", "-A", "trust", "-E", "UTF8"]
-        # A collation of people, as production has it: where ours did not ask for code points, the tests are to see it.
-        collation = ["--locale=C", "--locale-provider=icu", "--icu-locale=en"]
-        subprocess.run([*self._as_user, *made, "--no-sync", *collation], check=True, capture_output=True, cwd=folder)
-
-    def start(self) -> None:
-        options = {"fsync": "off", "listen_addresses": LOOPBACK, "unix_socket_directories": str(self._folder)}
-        self._process = spawn(
-            [
-                *self._as_user,
-                *[str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self._port)],
-                *(word for name, value in options.items() for word in ("-c", f"{name}={value}")),
-            ],
-            log=self._folder / "server.log",
-            cwd=self._folder,
-            parent_death_signal=None if self._as_user else signal.SIGQUIT,
-        )
-        assert wait_until(self._answers, within=30), "PostgreSQL did not start"
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.send_signal(signal.SIGINT)  # "fast": connections are cut, as when a server goes away
-            self._process.wait(30)
-            self._process = None
-
-    def new_database(self) -> str:
-        """The URL of a database that is empty."""
-        name = f"t{uuid.uuid4().hex}"
-        with self._connect() as connection:
-            connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]  # no parameter can be a name
-        return f"postgresql://tests@{LOOPBACK}:{self._port}/{name}"
-
-    def _connect(self) -> psycopg.Connection[Any]:
-        return psycopg.connect(
-            host=LOOPBACK, port=self._port, user="tests", dbname="postgres", autocommit=True, connect_timeout=5
-        )
-
-    def _answers(self) -> bool:
-        try:
-            self._connect().close()
-        except psycopg.OperationalError:
-            return False
-        return True
-
-
-@contextlib.contextmanager
-def a_postgres() -> Iterator[Postgres]:
-    # Not under pytest's folders: they are the runner's own, and the server runs as another user.
-    with tempfile.TemporaryDirectory(prefix="insights-postgres-") as folder:
-        server = Postgres(Path(folder))
-        server.start()
-        try:
-            yield server
-        finally:
-            server.stop()
 
 
 @pytest.fixture(scope="module")
@@ -445,7 +349,7 @@ def test_a_record_that_cannot_be_read_is_kept_as_a_dead_letter(
 
 @pytest.mark.kafka
 @pytest.mark.fault
-def test_killed_in_the_midst_and_started_again_it_holds_what_a_fresh_rebuild_holds(
+def test_killed_at_random_moments_and_started_again_it_holds_what_a_fresh_rebuild_holds(
     kafka: Any, insights: Callable[[str], Insights], new_database: Callable[[], str]
 ) -> None:
     write(kafka.bootstrap_servers, a_busy_season(uuid.uuid4().hex[:8], 700))
@@ -453,17 +357,14 @@ def test_killed_in_the_midst_and_started_again_it_holds_what_a_fresh_rebuild_hol
     everything = sum(ends.values())
 
     survivor = new_database()
-    service = insights(survivor)
-
-    def projected() -> int:
-        answer = service.api.get("/v1/progress")
-        found = answer.json()["partitions"] if answer.status_code == 200 else []
-        return sum(of["next_offset"] for of in found)
-
-    service.until("part of the log projected", lambda: projected() >= everything * 0.3)
-    service.kill()
-    held = sum(row[2] for row in tables_of(survivor)["progress"])
-    assert 0 < held < everything, "it was killed too late to tell anything"
+    chance = random.Random(everything)
+    kills = 3 if survivor.startswith("postgresql") else 1
+    for share in sorted(chance.uniform(0.1, 0.7) for _ in range(kills)):
+        service = insights(survivor)
+        service.until("part of the log projected", lambda: projected(service) >= everything * share)  # noqa: B023
+        service.kill()
+        held = sum(row[2] for row in tables_of(survivor)["progress"])
+        assert 0 < held < everything, "it was killed too late to tell anything"
 
     service = insights(survivor)
     service.until_projected(ends)
@@ -494,6 +395,12 @@ def test_killed_in_the_midst_and_started_again_it_holds_what_a_fresh_rebuild_hol
     write(kafka.bootstrap_servers, [joined("afterwards")])
     service = insights(rebuilt)
     service.until("what came afterwards", lambda: service.api.get("/v1/employees/afterwards").status_code == 200)
+
+
+def projected(service: Insights) -> int:
+    answer = service.api.get("/v1/progress")
+    found = answer.json()["partitions"] if answer.status_code == 200 else []
+    return sum(of["next_offset"] for of in found)
 
 
 def same_rows(ours: Tables, fresh: Tables) -> None:

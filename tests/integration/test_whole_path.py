@@ -7,27 +7,45 @@ import io
 import json
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 import httpx
 import pytest
+from sqlalchemy import select
+from sqlalchemy.exc import ProgrammingError
 
 from deploy.broker import Broker
 from deploy.feeding import Feeder
 from deploy.lag import LagReader
 from deploy.outcome import Insights, differences
-from deploy.spawn import free_ports
+from deploy.postgres import a_postgres
+from deploy.spawn import free_ports, wait_until
 from deploy.stack import SERVICES
 from deploy.system import System, start_system, wait_until_quiet
 from deploy.tracker.__main__ import main as tracker
 from services.correlator.explanation import explain, known_cycles
 from services.correlator.policy import Policy
 from services.correlator.replay import Follower
+from services.insights.measures.keeping import measure
+from services.insights.projection import TOPICS
+from services.insights.schema import DASHBOARDS, create_schema
+from services.insights.tables import profiles
 from shared.company.cycles import PROMOTION, PROMOTION_CYCLE_AMENDED
 from shared.company.scenario import Scenario, demo_scenario
+from shared.contracts.audit import PortalAudited
+from shared.contracts.career import ClockTicked, EndorsementGiven, read_career_event
+from shared.contracts.ids import EndorsementId, PromptId, stable_id
+from shared.contracts.outputs import PromptFulfilled, read_delivery, read_prompt_event
+from shared.database import open_database
 from shared.streaming.reading import partition_of, partitions_by_topic, read_to_the_end
-from shared.streaming.topics import CAREER_EVENTS, create_topics
+from shared.streaming.records import Record
+from shared.streaming.topics import CAREER_EVENTS, DELIVERIES, PROMPTS, create_topics
+from tests.integration.test_sources import a_body, an_employee, deliver_bamboohr, with_levels
+from tests.panels import Prometheus, a_prometheus, choices_of, faults_in_lines, shown_of_rows
+from tests.unit.test_insights import apply, recorded, said
 
 pytestmark = pytest.mark.kafka
 
@@ -63,10 +81,15 @@ def a_feeder(running: contextlib.ExitStack, system: System) -> tuple[Feeder, Lag
 
 
 @pytest.mark.timeout(300)
-def test_the_autumn_ends_in_the_prompts_and_gaps_that_it_calls_for(tmp_path: Path) -> None:
+def test_the_autumn_ends_in_the_prompts_and_gaps_that_it_calls_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scenario = demo_scenario()
+    let_bamboohr_in(monkeypatch, tmp_path / "sources")
     with contextlib.ExitStack() as running:
         system = running.enter_context(a_running_system(tmp_path, scenario))
+        ports = {service.name: int(system.stack.url(service.name).rpartition(":")[2]) for service in SERVICES}
+        prometheus = running.enter_context(a_prometheus(ports, tmp_path / "prometheus"))
         feeder, lag, insights = a_feeder(running, system)
         for phase in scenario.phases:
             feeder.feed(phase.records, lambda _: None)
@@ -96,6 +119,9 @@ def test_the_autumn_ends_in_the_prompts_and_gaps_that_it_calls_for(tmp_path: Pat
             summary[of] for of in ("prompts", "gaps", "deliveries")
         ]
         assert system.stack.dead() == {}
+
+        every_panel_that_asks_by_sql_shows_what_it_says(log_of(system))
+        every_panel_that_asks_prometheus_shows_what_it_says(system, prometheus)
 
 
 def every_prompt_and_gap_is_explained_as_it_stands(system: System, scenario: Scenario, insights: Insights) -> None:
@@ -197,6 +223,84 @@ def all_that_is_held_on_a_person_is_exported(
     assert {"profiles", "prompts"} <= {line["table"] for line in lines if "table" in line}
     states = [line for line in lines if line.get("topic") == "correlator-standing-changelog" and line["keyed_by_them"]]
     assert states[-1]["value"]["employee_id"] == who.employee_id
+
+
+BAMBOOHR: Final = "a-secret-of-bamboohr"
+
+
+def let_bamboohr_in(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Let a vendor's webhook in; all services inherit these."""
+    folder.mkdir()
+    (folder / "bamboohr.yaml").write_text(with_levels("Engineer: 4"))
+    monkeypatch.setenv("SOURCES_DIR", str(folder))
+    monkeypatch.setenv("GATEWAY_SOURCE_SECRETS", f"bamboohr={BAMBOOHR}")
+
+
+def every_panel_that_asks_prometheus_shows_what_it_says(system: System, prometheus: Prometheus) -> None:
+    """Ask a Prometheus that has scraped all services the whole time, each query of each panel."""
+    _, employee = an_employee(employeeNumber="1", jobTitle="Engineer", department="U1", status="Active")
+    assert deliver_bamboohr(system.stack, a_body(employee), BAMBOOHR).status_code == 200
+    faults: list[str] = []
+
+    def none_left() -> bool:
+        faults[:] = faults_in_lines(prometheus) + prometheus.unhealthy_rules()
+        return not faults
+
+    wait_until(none_left, within=40, every=2)
+    assert faults == []
+
+
+def every_panel_that_asks_by_sql_shows_what_it_says(log: Sequence[Record]) -> None:
+    """Ask a PostgreSQL that is filled from the same log, as the role of Grafana, each query of each panel."""
+    with a_postgres() as server:
+        url = server.new_database(role=DASHBOARDS)
+        engine = open_database(url, "insights")
+        create_schema(engine)
+        apply(engine, log)
+        measure(engine, 10)
+        as_grafana = open_database(url.replace("//tests@", f"//{DASHBOARDS}@"), "grafana")
+        with as_grafana.connect() as connection:
+            cycles = choices_of(connection, "prompts")
+            assert (PROMOTION_CYCLE_AMENDED.title, PROMOTION) in cycles
+            at_the_end = shown_of_rows(connection, [cycle_id for _, cycle_id in cycles])
+        # a year on the cycles are closed, and it shows who was promoted
+        a_year_on = PROMOTION_CYCLE_AMENDED.fact.closes_at + timedelta(days=365)
+        apply(engine, [recorded(said(ClockTicked, 1, now=a_year_on), offset=10**6)])
+        measure(engine, 10)
+        with as_grafana.connect() as connection:
+            afterwards = shown_of_rows(connection, [cycle_id for _, cycle_id in cycles])
+            with pytest.raises(ProgrammingError, match="permission denied"):
+                connection.execute(select(profiles.c.name))
+        as_grafana.dispose()
+        engine.dispose()
+    assert at_the_end.wrong | afterwards.wrong == set()
+    assert at_the_end.empty & afterwards.empty == set()
+
+
+def log_of(system: System) -> list[Record]:
+    """Return all that insights reads; and views of prompts, for nobody opens pages in this autumn."""
+    log = [record for topic in TOPICS for record in read_to_the_end(system.bootstrap_servers, topic)]
+    endorsed = {
+        event.endorsement_id: event.given_at
+        for event in (read_career_event(record.value or b"") for record in log if record.topic == CAREER_EVENTS)
+        if isinstance(event, EndorsementGiven)
+    }
+    viewed: list[PortalAudited] = []
+    for record in log:
+        if record.topic == PROMPTS:
+            event = read_prompt_event(record.value or b"")
+            if isinstance(event, PromptFulfilled):
+                viewed.append(
+                    a_view(event.prompt_id, endorsed[EndorsementId(event.endorsement_id)] - timedelta(hours=1))
+                )
+        elif record.topic == DELIVERIES:
+            delivery = read_delivery(record.value or b"")
+            viewed.append(a_view(delivery.prompt_id, delivery.at + timedelta(minutes=5)))
+    return [*log, *(recorded(view, offset=n) for n, view in enumerate(viewed))]
+
+
+def a_view(of: PromptId, at: datetime) -> PortalAudited:
+    return PortalAudited(id=stable_id("test", of, str(at)), at=at, what="prompt_viewed", person_id=None, prompt_id=of)
 
 
 def explained_by_the_command(system: System, *arguments: str) -> tuple[int, str]:

@@ -24,7 +24,7 @@ comes out if its sum is 0 for these, too: what is a combination of zeros is zero
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
+from itertools import chain, combinations
 from typing import Final
 
 import numpy as np
@@ -57,7 +57,7 @@ def shown(people: Mapping[Labels, int], groups: Sequence[Labels], k: int, *, tre
         return [False] * len(groups)
     # From here on there are only classes of people whom no candidate tells apart, and small groups made of them.
     members, class_of = _classes(members)
-    small = _named(kinds, sizes, class_of, k)
+    small = _Named(_named(kinds, sizes, class_of, k))
     sizes = np.bincount(class_of, weights=sizes, minlength=members.shape[1]).astype(np.int64)
     company = _Company(members, sizes, k)
     in_tree = np.array([{dimension for dimension, _ in groups[group]} == {tree} for group in candidates])
@@ -77,35 +77,42 @@ def shown(people: Mapping[Labels, int], groups: Sequence[Labels], k: int, *, tre
 class _Company:
     """Classes of people, the groups made of them, and what comes out when some of the groups are shown.
 
+    A class is in a few groups of hundreds, so what is added up goes over the places where one lies in the other.
+
     Attributes:
         lies_in: of each group, whether it lies in each other.
     """
 
     def __init__(self, members: Flags, sizes: Matrix, k: int) -> None:
         self._members = members
-        self._numbers: NDArray[np.float64] = members.astype(np.float64)
+        self._packed = np.packbits(members, axis=0)
         self._sizes = sizes
-        self._totals: Matrix = (self._numbers @ sizes).astype(np.int64)
         self._k = k
-        common = np.rint((self._numbers * sizes) @ self._numbers.T).astype(np.int64)
-        self.lies_in: Flags = common == self._totals[:, None]
+        self._class_of, self._group_of = np.nonzero(members.T)
+        self._totals: Matrix = self._summed_by_group(sizes[:, None])[:, 0]
         chance = np.random.default_rng(0)
         # With random weights, for modulo a prime a matrix times its own transpose may have a lesser rank than it.
         self._weights: Matrix = chance.integers(1, _PRIME, (members.shape[1],), dtype=np.int64)
         self._draws: Matrix = chance.integers(0, _PRIME, (members.shape[1], _DRAWS), dtype=np.int64)
-        self._products = (np.rint((self._numbers * self._weights) @ self._numbers.T) % _PRIME).astype(np.int64)
+        self._drawn = self._summed_by_group(self._draws) % _PRIME
+        common, products = self._in_both(sizes, self._weights)
+        self.lies_in: Flags = common == self._totals[:, None]
+        self._products = products % _PRIME
 
-    def to_hide(self, left: Flags, named: Sequence[Sequence[int]]) -> set[int]:
+    def to_hide(self, left: Flags, named: _Named) -> set[int]:
         """Return groups to hide of those that are left, so that less comes out; none when nothing comes out."""
         rows: Matrix = np.flatnonzero(left)
-        numbers = self._numbers[rows]
         products = self._products[np.ix_(rows, rows)]
-        factors = _solved(products, _modulo(numbers @ self._draws))
-        zero_sum = (self._draws - _modulo(numbers.T @ factors) * self._weights[:, None]) % _PRIME
+        factors = np.zeros((len(left), _DRAWS), dtype=np.int64)
+        factors[rows] = _solved(products, self._drawn[rows])
+        zero_sum = (self._draws - self._summed_by_class(factors) % _PRIME * self._weights[:, None]) % _PRIME
         come_out = list(self._coming_out(rows, zero_sum, named))
         if not come_out:
             return set()
-        weighted = [_modulo(numbers[:, group] @ self._weights[group].astype(np.float64)) for group in come_out]
+        weighted = [
+            _modulo(self._members[:, group][rows].astype(np.float64) @ self._weights[group].astype(np.float64))
+            for group in come_out
+        ]
         made_of = _solved(products, np.stack(weighted, axis=1))
         hide: set[int] = set()
         for factors_of in made_of.T:
@@ -115,18 +122,21 @@ class _Company:
                 hide.add(min(makes_it, key=self._totals.tolist().__getitem__))
         return hide
 
-    def _coming_out(self, rows: Matrix, zero_sum: Matrix, named: Sequence[Sequence[int]]) -> Iterator[Sequence[int]]:
-        for group in (*named, *self._rests(rows)):
+    def _coming_out(self, rows: Matrix, zero_sum: Matrix, named: _Named) -> Iterator[Sequence[int]]:
+        yield from named.with_sum_zero(zero_sum)
+        for group in self._rests(rows):
             if not (zero_sum[group].sum(axis=0) % _PRIME).any():
                 yield group
         # Classes as they now are: the fewer groups are shown, the fewer people are told apart.
-        together, class_of = _classes(self._members[rows])
+        shown = np.zeros(len(self._members), dtype=bool)
+        shown[rows] = True
+        packed = self._packed & np.packbits(shown)[:, None]
+        _, first, class_of = np.unique(_as_keys(packed), return_index=True, return_inverse=True)
+        class_of, in_some = class_of.reshape(-1), packed[:, first].any(axis=0)
         sizes = np.bincount(class_of, weights=self._sizes).astype(np.int64)
-        sums = np.zeros((len(sizes), _DRAWS), dtype=np.int64)
-        np.add.at(sums, class_of, zero_sum)
-        sums %= _PRIME
+        sums = _summed(class_of, zero_sum, len(sizes)) % _PRIME
         # Those who are in no group that is shown are a class too; nothing comes out about them.
-        small = np.flatnonzero((sizes < self._k) & together.any(axis=0))
+        small = np.flatnonzero((sizes < self._k) & in_some)
         waiting: dict[bytes, int] = {}
         # The smallest first: of those that cancel the same, the first one is kept.
         for at in small[np.argsort(sizes[small], kind="stable")].tolist():
@@ -143,6 +153,47 @@ class _Company:
         rest = totals[None, :] - totals[:, None]
         for inner, outer in np.argwhere(self.lies_in[np.ix_(rows, rows)] & (rest > 0) & (rest < self._k)).tolist():
             yield np.flatnonzero(self._members[rows[outer]] & ~self._members[rows[inner]]).tolist()
+
+    def _summed_by_group(self, numbers: Matrix) -> Matrix:
+        return _summed(self._group_of, numbers[self._class_of], len(self._members))
+
+    def _summed_by_class(self, numbers: Matrix) -> Matrix:
+        return _summed(self._class_of, numbers[self._group_of], len(self._sizes))
+
+    def _in_both(self, *numbers: Matrix) -> Iterator[Matrix]:
+        """Yield of each number of the classes its sum over those that lie in both of two groups, for each two."""
+        groups = len(self._members)
+        in_groups = np.bincount(self._class_of, minlength=len(self._sizes))
+        # Each place beside each of the same class; places of a class stand together.
+        beside = in_groups[self._class_of]
+        place = np.repeat(np.arange(len(beside)), beside)
+        first = (np.cumsum(in_groups) - in_groups)[self._class_of]
+        other = np.arange(len(place)) - np.repeat(np.cumsum(beside) - beside, beside) + first[place]
+        pair = self._group_of[place] * groups + self._group_of[other]
+        for number in numbers:
+            summed = np.bincount(pair, weights=number[self._class_of[place]], minlength=groups * groups)
+            yield summed.astype(np.int64).reshape(groups, groups)
+
+
+class _Named:
+    """Small groups that have a name, each as its classes."""
+
+    def __init__(self, groups: Sequence[Sequence[int]]) -> None:
+        self._groups = groups
+        self._classes = np.fromiter(chain.from_iterable(groups), dtype=np.int64)
+        self._group_of = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+
+    def with_sum_zero(self, numbers: Matrix) -> Iterator[Sequence[int]]:
+        """Yield those over which all of the classes' numbers add up to 0, modulo the prime."""
+        sums = _summed(self._group_of, numbers[self._classes], len(self._groups)) % _PRIME
+        for group in np.flatnonzero(~sums.any(axis=1)).tolist():
+            yield self._groups[group]
+
+
+def _summed(of: Matrix, numbers: Matrix, length: int) -> Matrix:
+    """Return the sums of the rows of `numbers` by what they are `of`; exact below 2^53."""
+    columns = [np.bincount(of, weights=column, minlength=length) for column in numbers.T]
+    return np.stack(columns, axis=1).astype(np.int64)
 
 
 def _large(kinds: Sequence[Labels], sizes: Matrix, groups: Sequence[Labels], k: int) -> tuple[list[int], Flags]:
@@ -166,29 +217,36 @@ def _large(kinds: Sequence[Labels], sizes: Matrix, groups: Sequence[Labels], k: 
 
 def _classes(members: Flags) -> tuple[Flags, Matrix]:
     """Return the columns that differ, and which of them each column is."""
-    packed = np.ascontiguousarray(np.packbits(members, axis=0).T)
-    keys = packed.view(np.dtype((np.void, packed.shape[1]))).reshape(-1)
-    _, first, of = np.unique(keys, return_index=True, return_inverse=True)
+    _, first, of = np.unique(_as_keys(np.packbits(members, axis=0)), return_index=True, return_inverse=True)
     return members[:, first], of.reshape(-1)
+
+
+def _as_keys(packed: NDArray[np.uint8]) -> NDArray[np.void]:
+    """Return each column as one value."""
+    columns = np.ascontiguousarray(packed.T)
+    return columns.view(np.dtype((np.void, columns.shape[1]))).reshape(-1)
 
 
 def _named(kinds: Sequence[Labels], sizes: Matrix, class_of: Matrix, k: int) -> list[list[int]]:
     """Return the groups of fewer than k people that one or two labels name and that hold whole classes, as classes."""
     numbers: dict[Label, int] = {}
-    names, people, at = [], [], []
-    for labels, n, own_class in zip(kinds, sizes.tolist(), class_of.tolist(), strict=True):
-        own = sorted(numbers.setdefault(label, len(numbers) + 1) for label in labels)
-        these = [(0, one) for one in own] + list(combinations(own, 2))
-        names += these
-        people += [n] * len(these)
-        at += [own_class] * len(these)
-    if not names:
+    own = [sorted(numbers.setdefault(label, len(numbers) + 1) for label in labels) for labels in kinds]
+    width = max(map(len, own), default=0)
+    if not width:
         return []
-    pairs = np.array(names, dtype=np.int64)
-    _, name_of = np.unique(pairs[:, 0] * (len(numbers) + 1) + pairs[:, 1], return_inverse=True)
+    padded = np.array([[0] * (width - len(labels)) + labels for labels in own], dtype=np.int64)
+    # A name is two labels, or none and one; a column of nothing stands before the labels.
+    columns = [np.zeros(len(kinds), dtype=np.int64), *padded.T]
+    names, people, at = [], [], []
+    for one, other in combinations(columns, 2):
+        named = np.flatnonzero((other > 0) & ((one > 0) | (one is columns[0])))
+        names.append(one[named] * (len(numbers) + 1) + other[named])
+        people.append(sizes[named])
+        at.append(class_of[named])
+    _, name_of = np.unique(np.concatenate(names), return_inverse=True)
     classes = int(class_of.max()) + 1
-    parts, part_of = np.unique(name_of.reshape(-1) * classes + np.array(at, dtype=np.int64), return_inverse=True)
-    in_part = np.bincount(part_of.reshape(-1), weights=people)
+    parts, part_of = np.unique(name_of.reshape(-1) * classes + np.concatenate(at), return_inverse=True)
+    in_part = np.bincount(part_of.reshape(-1), weights=np.concatenate(people))
     whole_class = np.bincount(class_of, weights=sizes)[parts % classes]
     in_name = np.bincount(parts // classes, weights=in_part)
     torn = np.bincount(parts // classes, weights=in_part != whole_class) > 0
@@ -201,22 +259,26 @@ def _named(kinds: Sequence[Labels], sizes: Matrix, class_of: Matrix, k: int) -> 
 def _solved(matrix: Matrix, right: Matrix) -> Matrix:
     """Return X with `matrix` X = `right` modulo the prime, of which each column has to have a solution."""
     n = len(matrix)
-    rows = np.hstack([matrix, right])
+    # Only what is divided or multiplied by is brought below the prime: each step adds less than 2^40 to a number, so
+    # that 4,096 steps stay exact in a double, and to divide with a remainder costs more than all the rest.
+    rows = np.hstack([matrix, right]).astype(np.float64)
     pivots: list[int] = []
     for column in range(n):
         at = len(pivots)
+        rows[at:, column] %= _PRIME
         filled = np.flatnonzero(rows[at:, column])
         if not len(filled):
             continue
         rows[[at, at + int(filled[0])]] = rows[[at + int(filled[0]), at]]
-        rows[at, column:] = rows[at, column:] * pow(int(rows[at, column]), -1, _PRIME) % _PRIME
-        below = at + 1 + np.flatnonzero(rows[at + 1 :, column])
-        rows[below, column:] = (rows[below, column:] - rows[below, column, None] * rows[at, column:]) % _PRIME
+        by = pow(int(rows[at, column]), -1, _PRIME)
+        rows[at, column:] = rows[at, column:] % _PRIME * by % _PRIME
+        rows[at + 1 :, column + 1 :] -= rows[at + 1 :, column, None] * rows[at, None, column + 1 :]
         pivots.append(column)
+    reduced: Matrix = (rows % _PRIME).astype(np.int64)
     solution = np.zeros_like(right)
     for at in range(len(pivots) - 1, -1, -1):
         known = pivots[at + 1 :]
-        solution[pivots[at]] = (rows[at, n:] - _times(rows[at : at + 1, known], solution[known])[0]) % _PRIME
+        solution[pivots[at]] = (reduced[at, n:] - _times(reduced[at : at + 1, known], solution[known])[0]) % _PRIME
     return solution
 
 

@@ -1,0 +1,94 @@
+"""Brings a run's rows to PostgreSQL by one COPY into a temporary table, from which a statement a kind takes them.
+
+A statement a row, even in psycopg's pipeline, costs more (decision 025). One table holds rows of all kinds, as text: to
+empty a temporary table costs a millisecond or two, and there are two dozen kinds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from sqlalchemy import Column, Connection, MetaData, Select, SmallInteger, String, Table, Text, cast, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import CreateTable
+
+from shared.database import Json, written
+
+Values = Sequence[Any]
+
+
+class Staging:
+    """The temporary table; each connection has its own, which is empty after a commit or a rollback.
+
+    Args:
+        kinds: of each kind, by its number, the table that its rows go to and the columns that they have.
+    """
+
+    def __init__(self, kinds: Sequence[tuple[Table, Sequence[str]]]) -> None:
+        self._kinds = kinds
+        self._width = max(len(columns) for _, columns in kinds)
+        self._documents = [
+            [n for n, name in enumerate(columns) if isinstance(table.c[name].type, Json)] for table, columns in kinds
+        ]
+        self._table = Table(
+            "staged",
+            MetaData(),
+            Column("kind", SmallInteger),
+            *(Column(f"c{n}", Text) for n in range(self._width)),
+            prefixes=["TEMPORARY"],
+            postgresql_on_commit="DELETE ROWS",
+        )
+        self._create = CreateTable(self._table, if_not_exists=True)
+
+    def rows(self, kind: int) -> Select[Any]:
+        """Return the query of the rows of a kind, in the order in which they were put in."""
+        table, columns = self._kinds[kind]
+        typed = []
+        for n, name in enumerate(columns):
+            found, of = self._table.c[f"c{n}"], table.c[name].type
+            text = isinstance(of, String | Json)
+            typed.append((found if text else cast(found, of)).label(name))
+        return select(*typed).where(self._table.c.kind == kind)
+
+    def fill(self, connection: Connection, rows: Iterable[tuple[int, Iterable[Values]]]) -> None:
+        """Put rows in, by their kind.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: PostgreSQL does not take it.
+        """
+        connection.execute(self._create)
+        with copying(connection, self._table.name) as write:
+            for kind, values_of_kind in rows:
+                padding = (None,) * (self._width - len(self._kinds[kind][1]))
+                documents = self._documents[kind]
+                for values in values_of_kind:
+                    write((kind, *(with_text(values, documents) if documents else values), *padding))
+
+
+@contextmanager
+def copying(connection: Connection, table: str) -> Iterator[Callable[[Values], None]]:
+    """Give what writes a row into the table called `table`, by a COPY that ends with the context.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: PostgreSQL does not take it.
+    """
+    driver: Any = connection.connection.driver_connection
+    command = f"COPY {table} FROM STDIN"
+    try:
+        with driver.cursor() as cursor, cursor.copy(command) as copy:
+            yield copy.write_row
+    except psycopg.Error as exc:
+        # As SQLAlchemy says it where it asks the driver itself: whoever calls knows no driver.
+        raise DBAPIError.instance(command, None, exc, psycopg.Error, hide_parameters=True) from exc
+
+
+def with_text(values: Values, documents: Sequence[int]) -> Values:
+    """Return the values with these documents as the text that `Json` keeps."""
+    kept = list(values)
+    for n in documents:
+        if kept[n] is not None:
+            kept[n] = written(kept[n])
+    return kept
