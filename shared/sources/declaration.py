@@ -18,7 +18,6 @@ from shared.sources.signatures import Signature
 from shared.streaming.topics import ALL_TOPICS
 
 _OUR_TOPICS: Final = frozenset(spec.name for spec in ALL_TOPICS)
-FEEDS_KNOWN: Final = tuple(SHAPES)
 
 
 class Ping(Declared):

@@ -280,6 +280,7 @@ async def test_errors_are_scims(provider: Provider) -> None:
         (await provider.ask("GET", "/Users", params={"count": "many"}), 400, "invalidValue"),
         (await provider.ask("GET", "/Shoes"), 404, None),
         (await provider.ask("GET", "/Users/a/b"), 404, None),
+        (await provider.ask("GET", "/Users/a%0Ab%00%E2%80%A8"), 404, None),
         (await provider.ask("PUT", "/Users", a_user()), 405, None),
         (await provider.ask("GET", "/Schemas", params={"filter": 'id eq "x"'}), 403, None),
         (await provider.ask("POST", "/Bulk", {}), 501, None),
