@@ -26,7 +26,6 @@ from shared.contracts.identities import Identity, RefClaimed, read_identity
 from shared.contracts.ids import EmployeeId, Ref
 from shared.streaming.intake import Intake, disown_in_log
 from shared.streaming.names import Names
-from shared.streaming.reading import partition_of
 from shared.streaming.records import Output, Record
 from shared.streaming.topics import (
     CAREER_EVENTS,
@@ -37,6 +36,7 @@ from shared.streaming.topics import (
     dead_topic,
     feed_topic,
     parked_topic,
+    partition_of,
 )
 from tests.states import a_state
 

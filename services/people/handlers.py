@@ -28,10 +28,9 @@ from shared.contracts.cloudevents import FeedEvent
 from shared.contracts.identities import EmployeeMergedInto, RefClaimed
 from shared.contracts.ids import EmployeeId, EventId, UnitId, stable_id
 from shared.streaming.intake import Resolve, to_career_log
-from shared.streaming.reading import partition_of
 from shared.streaming.records import Output, Poison, Record
 from shared.streaming.state import State
-from shared.streaming.topics import IDENTITIES, PARTITIONS, PEOPLE_CHANGES
+from shared.streaming.topics import IDENTITIES, PARTITIONS, PEOPLE_CHANGES, partition_of
 
 VERSION: Final = ""
 """The key in the state of people under which a partition counts the changes of its overview. No employee has it."""

@@ -21,6 +21,7 @@ from services.scim.settings import ScimSettings, read_declaration
 from services.scim.storage import Log, Sink, Storage
 from services.scim.view import View
 from shared.service.health import Health, operations_routes
+from shared.streaming.person_keys import Keyring
 from shared.streaming.sink import KafkaSink, SinkMetrics
 from shared.streaming.topics import SCIM_RESOURCES, SOURCES_RECEIVED
 
@@ -38,6 +39,7 @@ def build(settings: ScimSettings) -> Scim:
         name=NAME,
         topics=[SOURCES_RECEIVED, SCIM_RESOURCES],
         metrics=SinkMetrics(RECORDS_IN_FLIGHT, BYTES_IN_FLIGHT, ACK_SECONDS),
+        keys=Keyring(settings, settings.kafka_bootstrap_servers),
         ack_seconds=settings.ack_timeout_seconds,
         max_records=_MAX_IN_FLIGHT_RECORDS,
         max_bytes=_MAX_IN_FLIGHT_BYTES,

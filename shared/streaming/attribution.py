@@ -20,7 +20,7 @@ Meant = tuple[tuple[Ref, EmployeeId], ...]
 """The refs that an event uses, in the order in which it was asked for them, and whom they mean."""
 
 
-class Attribution(msgspec.Struct, frozen=True, array_like=True):
+class Attribution(msgspec.Struct, frozen=True):
     """An event of a feed, and whom its refs were last taken to mean.
 
     Attributes:
@@ -45,9 +45,52 @@ class Attribution(msgspec.Struct, frozen=True, array_like=True):
         return self.meant[0][0]
 
 
-_SEPARATOR: Final = "\x1f"
-write_attribution = msgspec.json.Encoder().encode
-read_attribution = msgspec.json.Decoder(Attribution).decode
+class _Name(msgspec.Struct, frozen=True):
+    """A ref and whom it means, in fields by which erasing finds people in a record (`shared.streaming.sealing`)."""
+
+    employee: Ref
+    employee_id: EmployeeId
+
+
+class _Written(msgspec.Struct, frozen=True, omit_defaults=True):
+    event_id: EventId
+    time: datetime
+    partition: int
+    offset: int
+    meant: list[_Name]
+    number: int = 0
+    before: list[_Name] | None = None
+
+
+SEPARATOR: Final = "\x1f"
+"""Stands in a key between a ref and an event's id."""
+ENTRY: Final = "e"
+"""What keys of entries begin with, before a slash."""
+LINK: Final = "l"
+"""And those of links."""
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(_Written).decode
+
+
+def write_attribution(said: Attribution) -> bytes:
+    """Return the attribution as bytes."""
+    meant = [_Name(*one) for one in said.meant]
+    before = None if said.before is None else [_Name(*one) for one in said.before]
+    return _encode(_Written(said.event_id, said.time, said.partition, said.offset, meant, said.number, before))
+
+
+def read_attribution(value: bytes) -> Attribution:
+    """Return what `write_attribution` wrote."""
+    said = _decode(value)
+    meant = tuple((one.employee, one.employee_id) for one in said.meant)
+    before = None if said.before is None else tuple((one.employee, one.employee_id) for one in said.before)
+    return Attribution(said.event_id, said.time, said.partition, said.offset, meant, said.number, before)
+
+
+def refs_in(said: Attribution) -> set[Ref]:
+    """Return all names in an attribution, of those whom they mean too."""
+    meant = (*said.meant, *(said.before or ()))
+    return {ref for ref, _ in meant} | {Ref(f"hris:{employee_id}") for _, employee_id in meant}
 
 
 class Attributions:
@@ -67,7 +110,7 @@ class Attributions:
 
     def link(self, partition: int, ref: Ref, entry: Attribution) -> None:
         """Note that an event whose entry is elsewhere uses `ref`."""
-        self._state.put(partition, f"l/{ref}{_SEPARATOR}{entry.event_id}", write_attribution(entry))
+        self._state.put(partition, f"{LINK}/{ref}{SEPARATOR}{entry.event_id}", write_attribution(entry))
 
     def has_lost(self, partition: int, home: Ref) -> bool:
         """Tell whether any event that names `home` first has ever turned out to be about others."""
@@ -79,15 +122,15 @@ class Attributions:
 
     def by(self, partition: int, ref: Ref) -> list[Attribution]:
         """Return the entries of the events that name `ref` first."""
-        return list(self._read(partition, f"e/{ref}{_SEPARATOR}"))
+        return list(self._read(partition, f"{ENTRY}/{ref}{SEPARATOR}"))
 
     def linked(self, partition: int, ref: Ref) -> Iterator[Attribution]:
         """Yield the events that use `ref` and have their entry elsewhere, as they were when the link was made."""
-        return self._read(partition, f"l/{ref}{_SEPARATOR}")
+        return self._read(partition, f"{LINK}/{ref}{SEPARATOR}")
 
     def all(self, partition: int) -> Iterator[Attribution]:
         """Yield all entries of a partition."""
-        return self._read(partition, "e/")
+        return self._read(partition, f"{ENTRY}/")
 
     def _read(self, partition: int, beginning: str) -> Iterator[Attribution]:
         for _, stored in self._state.items(partition, beginning):
@@ -95,4 +138,4 @@ class Attributions:
 
 
 def _entry_key(home: Ref, event_id: EventId) -> str:
-    return f"e/{home}{_SEPARATOR}{event_id}"
+    return f"{ENTRY}/{home}{SEPARATOR}{event_id}"

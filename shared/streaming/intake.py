@@ -28,11 +28,22 @@ from shared.contracts.career import CareerEvent, StatementDisowned, read_career_
 from shared.contracts.cloudevents import BadCloudEvent, FeedEvent, read_feed_event
 from shared.contracts.identities import EmployeeMergedInto, RefClaimed, read_identity
 from shared.contracts.ids import EmployeeId, EventId, Ref, feed_event_id, stable_id
-from shared.streaming.attribution import Attribution, Attributions, Meant, read_attribution, write_attribution
+from shared.streaming.attribution import (
+    ENTRY,
+    LINK,
+    SEPARATOR,
+    Attribution,
+    Attributions,
+    Meant,
+    read_attribution,
+    refs_in,
+    write_attribution,
+)
 from shared.streaming.directory import Directory
 from shared.streaming.lookup import Lookup
 from shared.streaming.metrics import INTAKE, LAST_SEEN, MOVED, RELEASED
 from shared.streaming.records import Output, Poison, Record
+from shared.streaming.sealing import ERASED_SCHEME
 from shared.streaming.service import StreamService, buried
 from shared.streaming.state import State
 from shared.streaming.topics import CAREER_EVENTS, IDENTITIES, PARTITIONS, attributed_topic, feed_topic, parked_topic
@@ -46,9 +57,16 @@ Disown = Callable[[Output], Iterable[Output]]
 
 log = structlog.get_logger(__name__)
 
+Clean = Callable[[str, bytes | None, bytes], bytes | None]
+"""Returns a topic's value without erased people; None where without them it is nothing."""
+
 _REMEMBERED = 100_000
 """How many event ids an intake remembers to drop repeats early. An economy only: ids are stable, and all who read
 career events take a repeat for what it is."""
+
+
+class ErasedPerson(Exception):
+    """Whoever was known by this ref has been erased, and nothing is to be known of them again."""
 
 
 class UnknownPerson(Exception):
@@ -90,11 +108,23 @@ def intake(
         normalise: decides what an event becomes.
         disown: says how that is taken back, when its names turn out to mean others.
     """
-    directory, lookup = Directory(service.bootstrap_servers), Lookup(service.bootstrap_servers)
+    directory = Directory(service.bootstrap_servers, service.keys)
+    lookup = Lookup(service.bootstrap_servers, service.keys)
     service.alongside(directory)
     service.alongside(lookup)
     parked = service.state("parked")
-    taker = Intake(service.name, feed, shapes, normalise, disown, directory, parked, lookup.record_at, service.keep)
+    taker = Intake(
+        service.name,
+        feed,
+        shapes,
+        normalise,
+        disown,
+        directory,
+        parked,
+        lookup.record_at,
+        service.keep,
+        service.keys.is_erased,
+    )
     service.consume([feed_topic(feed)], taker.take)
     service.consume([IDENTITIES, parked_topic(feed), attributed_topic(feed)], taker.release, state=parked)
 
@@ -142,6 +172,31 @@ def _kept_key(ref: Ref, number: int) -> str:
     return f"{number}/{ref}"
 
 
+def forget_parked(feed: str, key: str, value: bytes, clean: Clean, is_erased: Callable[[Ref], bool]) -> bytes | None:
+    """Return what is left of an entry of an intake's state once a person has been erased; None where nothing is.
+
+    A note of whom an event was taken to mean goes with any of its people: it could not be moved any more.
+
+    Args:
+        feed: whose intake keeps it.
+        key: of the entry, without its partition.
+        value: of the entry.
+        clean: see `Keyring.cleaned`.
+        is_erased: tells it of a ref.
+    """
+    number, _, ref = key.partition("/")
+    if is_erased(Ref(ref.partition(SEPARATOR)[0])):
+        return None
+    if number in (ENTRY, LINK):
+        return None if any(is_erased(ref) for ref in refs_in(read_attribution(value))) else value
+    if not number.isdigit():
+        return value
+    kept = _decode_kept(value)
+    origin = _decode_origin(dict(kept.headers)[_ORIGIN_HEADER])
+    left = clean(feed_topic(feed), origin.key, kept.value or b"")
+    return None if left is None else _encode(_Kept(left, kept.headers))
+
+
 class Known(Protocol):
     """What an intake asks its directory."""
 
@@ -165,6 +220,7 @@ class Intake:
         state: keeps what is parked, and whom each event was taken to be about.
         record_at: returns the feed's record at a partition and offset, or None when it is not there any more.
         keep: makes outputs and the state as it is safe in the midst of a run.
+        is_erased: tells of a ref whether whoever was known by it has been erased.
     """
 
     def __init__(
@@ -178,6 +234,7 @@ class Intake:
         state: State,
         record_at: Callable[[str, int, int], Awaitable[Record | None]],
         keep: Callable[[Sequence[Output]], Awaitable[None]],
+        is_erased: Callable[[Ref], bool] = lambda _: False,
     ) -> None:
         self._service = service
         self._feed = feed
@@ -189,8 +246,9 @@ class Intake:
         self._attributions = Attributions(state)
         self._record_at = record_at
         self._save = keep
+        self._is_erased = is_erased
         self._seen: OrderedDict[EventId, None] = OrderedDict()
-        for outcome in ("accepted", "repeated", "parked", "dead"):
+        for outcome in ("accepted", "repeated", "parked", "dead", "erased"):
             INTAKE.labels(feed, outcome)  # so that a rate over an outcome that never came is 0 and not absent
 
     async def take(self, run: Sequence[Record]) -> Sequence[Output]:
@@ -390,6 +448,8 @@ class Intake:
         meant: dict[Ref, EmployeeId] = {}
 
         def resolve(ref: Ref) -> EmployeeId:
+            if ref.startswith(f"{ERASED_SCHEME}:") or self._is_erased(ref):
+                raise ErasedPerson(ref)
             found = self._directory.find(ref, event.time)
             if found is None:
                 raise UnknownPerson(ref)
@@ -401,6 +461,8 @@ class Intake:
             outputs.extend(self._normalise(event, self._payload(event), resolve))
         except UnknownPerson as exc:
             return "parked", [self._park(record, exc.ref)]
+        except ErasedPerson:
+            return "erased", []
         except Poison as exc:
             if len(meant) < 2:
                 raise

@@ -7,16 +7,23 @@ from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from shared.streaming.person_keys import Keyring
 from shared.streaming.records import Record, written_at
 
 _PATIENCE_SECONDS: Final = 30.0
 
 
 class Lookup:
-    """Returns records by topic, partition and offset. A part of a `StreamService`; connects when it is first asked."""
+    """Returns records by topic, partition and offset. A part of a `StreamService`; connects when it is first asked.
 
-    def __init__(self, bootstrap_servers: str) -> None:
+    Args:
+        bootstrap_servers: Kafka.
+        keys: open what is sealed.
+    """
+
+    def __init__(self, bootstrap_servers: str, keys: Keyring) -> None:
         self._bootstrap_servers = bootstrap_servers
+        self._keys = keys
         self._consumer: AIOKafkaConsumer | None = None
 
     async def start(self) -> None:
@@ -28,11 +35,12 @@ class Lookup:
             await self._consumer.stop()
 
     async def record_at(self, topic: str, partition: int, offset: int) -> Record | None:
-        """Return the record that lies there; None when it does not any more.
+        """Return the record that lies there; None when it does not any more, or is about somebody who was erased.
 
         Raises:
             KafkaError: it can't be read.
             TimeoutError: Kafka does not give it within 30 s.
+            KeysAway: it is sealed, and its keys can't be had now.
         """
         if self._consumer is None:
             self._consumer = AIOKafkaConsumer(
@@ -48,6 +56,9 @@ class Lookup:
         found = await asyncio.wait_for(self._consumer.getone(place), _PATIENCE_SECONDS)
         if found.offset != offset:
             return None
-        return Record(
+        record = Record(
             topic, partition, offset, found.key, found.value, tuple(found.headers), written_at(found.timestamp)
         )
+        if not self._keys.is_on:
+            return record
+        return next(iter(await asyncio.to_thread(self._keys.open_all, [record])), None)

@@ -53,10 +53,9 @@ from shared.contracts.feeds import PEOPLE, read_payload
 from shared.contracts.identities import Held, Identity, RefClaimed, read_identity
 from shared.contracts.ids import EmployeeId, EventId, Ref, RelationshipId, UnitId, feed_event_id, normalised_ref
 from shared.streaming.intake import UnknownPerson
-from shared.streaming.reading import partition_of
 from shared.streaming.records import Output, Poison, Record
 from shared.streaming.state import KeyedState
-from shared.streaming.topics import CAREER_EVENTS, IDENTITIES, PARTITIONS, PEOPLE_CHANGES
+from shared.streaming.topics import CAREER_EVENTS, IDENTITIES, PARTITIONS, PEOPLE_CHANGES, partition_of
 from tests.states import a_state
 from tests.world import World, whom
 
