@@ -83,6 +83,7 @@ class PromptOpened(_PromptEvent, frozen=True, gc=False, kw_only=True):
     sponsor_timezone: str
     sponsor_refs: tuple[Ref, ...]
     snoozed_until: datetime | None
+    evidence_strength: int
     body: PromptBody
 
 
