@@ -13,7 +13,7 @@ from bench.installing import LOCAL, PROJECT
 from bench.options import STOPPED, add_pairs
 from bench.table import page
 
-BENCHMARKS: Final = ("correlate", "opening", "gateway", "deliver", "simulate", "extract")
+BENCHMARKS: Final = ("correlate", "opening", "gateway", "deliver", "latency", "simulate", "extract")
 PAGE: Final = PROJECT / "docs" / "performance.md"
 
 

@@ -25,6 +25,7 @@ from bench.figures import Figure, tell
 from bench.installing import LOCAL, PROJECT, commit, own_versions
 from bench.lab import Cores, PeerFailed, conduct, cpu_seconds, peak_rss_bytes
 from bench.options import add_common, at_least_one
+from bench.receiving import receive
 from deploy.broker import Broker
 from deploy.spawn import LOOPBACK, free_ports, log_tail, spawn
 from services.prompter.letter import Item, Letter
@@ -65,7 +66,7 @@ class Sent:
 
 @dataclass
 class Receiver:
-    """Takes every message and says 200, and notes when and which. It shares a core with the broker."""
+    """Notes of every message when it came and which it is."""
 
     count: int
     pid: int = 0
@@ -74,24 +75,13 @@ class Receiver:
     peak_rss_bytes: int = 0
     all_there: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).lower()
-                await reader.readexactly(int(head.partition(b"content-length:")[2].partition(b"\r\n")[0]))
-                self.ids.append(head.partition(b"webhook-id:")[2].partition(b"\r\n")[0].strip())
-                if len(self.ids) == self.count:  # of a peer that waits for this answer, and may end when it has it
-                    self.peak_rss_bytes = peak_rss_bytes(self.pid)
-                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
-                await writer.drain()
-                if len(self.ids) in (1, self.count):
-                    self.marks.append((time.monotonic(), cpu_seconds(self.pid)))
-                if len(self.ids) >= self.count:
-                    self.all_there.set()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
+    def take(self, head: bytes, _body: bytes) -> None:
+        self.ids.append(head.partition(b"webhook-id:")[2].partition(b"\r\n")[0].strip())
+        if len(self.ids) in (1, self.count):
+            self.marks.append((time.monotonic(), cpu_seconds(self.pid)))
+        if len(self.ids) == self.count:  # of a peer that waits for this answer, and may end when it has it
+            self.peak_rss_bytes = peak_rss_bytes(self.pid)
+            self.all_there.set()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -169,7 +159,7 @@ async def _bare(program: str, count: int, at_once: int, cores: Cores, folder: Pa
 
 async def _received(count: int, start: Callable[[str], subprocess.Popen[bytes]], folder: Path) -> tuple[Receiver, Sent]:
     receiver = Receiver(count)
-    listening = await asyncio.start_server(receiver.serve, LOOPBACK, 0)
+    listening = await receive(receiver.take)
     process = start(f"http://{LOOPBACK}:{listening.sockets[0].getsockname()[1]}/")
     receiver.pid = process.pid
     try:

@@ -15,7 +15,7 @@ class Figure:
     """One number of one run.
 
     Attributes:
-        bench: which benchmark: correlate, rules, gateway, deliver.
+        bench: which benchmark: correlate, rules, gateway, deliver, latency.
         name: what was measured, in words of the field: `events_per_second`.
         unit: of `value`.
         peer: who was measured.

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,7 @@ from kafka.errors import KafkaError
 from rich.console import Console
 
 from bench.figures import Figure, tell
+from bench.http_load import Connection, Unanswered, post
 from bench.installing import PROJECT, commit, own_versions, peers_python, peers_versions
 from bench.lab import Cores, PeerFailed, broker, conduct, cpu_seconds, peak_rss_bytes
 from bench.options import add_common, at_least_one
@@ -183,7 +185,7 @@ class _Run:
 
     def _serve(self) -> tuple[Sent, int]:
         with self._server() as (process, port):
-            requests = _requests(self.way, port, self.events)
+            requests = _requests(self.way, self.events)
             warmed = asyncio.run(_load(self.way, port, requests, _WARM_UP_SECONDS))
             begun, cpu = time.monotonic(), cpu_seconds(process.pid)
             accepted = asyncio.run(_load(self.way, port, requests, self.seconds))
@@ -229,9 +231,10 @@ class _Run:
 # -- the load -------------------------------------------------------------------------------------
 
 
-def _requests(way: Way, port: int, events: Sequence[bytes]) -> Iterator[bytes]:
+def _requests(way: Way, events: Sequence[bytes]) -> Iterator[bytes]:
     """Return endless requests, some few hundred different ones, made before the clock runs."""
     stream = cycle(events)
+    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": way.content_type}
     made = []
     for _ in range(max(4, min(500, 20_000 // way.events))):
         some = list(islice(stream, way.events))
@@ -239,11 +242,7 @@ def _requests(way: Way, port: int, events: Sequence[bytes]) -> Iterator[bytes]:
             body = b"[" + b",".join(some) + b"]"
         else:
             body = b"\n".join(some)
-        head = (
-            f"POST /v1/feeds/{FEED} HTTP/1.1\r\nHost: {LOOPBACK}:{port}\r\nAuthorization: Bearer {TOKEN}\r\n"
-            f"Content-Type: {way.content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        made.append(head.encode() + body)
+        made.append(post(f"/v1/feeds/{FEED}", headers, body))
     return cycle(made)
 
 
@@ -254,26 +253,19 @@ async def _load(way: Way, port: int, requests: Iterator[bytes], seconds: float) 
 
 
 async def _client(way: Way, port: int, requests: Iterator[bytes], until: float) -> int:
-    # Not httpx: it takes as much CPU for a request as the server, and here shares a core with the broker.
-    reader, writer = await asyncio.open_connection(LOOPBACK, port)
     accepted = 0
-    try:
+    with Connection(port) as connection:
         while time.monotonic() < until:
-            writer.write(next(requests))
-            await writer.drain()
-            head = (await reader.readuntil(b"\r\n\r\n")).lower()
-            length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
-            body = await reader.readexactly(length)
-            if not head.startswith(b"http/1.1 202 "):
-                raise PeerFailed(f"answered {head[:20]!r}: {body[:500]!r}")
-            count = json.loads(body)["accepted"]
+            try:
+                answer = await connection.ask(next(requests))
+            except Unanswered as exc:
+                raise PeerFailed(str(exc)) from exc
+            if answer.status != HTTPStatus.ACCEPTED:
+                raise PeerFailed(f"answered {answer.status}: {answer.body[:500]!r}")
+            count: int = json.loads(answer.body)["accepted"]
             if count != way.events:
-                raise PeerFailed(f"accepted {count} of {way.events}: {body[:500]!r}")
+                raise PeerFailed(f"accepted {count} of {way.events}: {answer.body[:500]!r}")
             accepted += count
-    except asyncio.IncompleteReadError as exc:
-        raise PeerFailed("closed a connection without an answer") from exc
-    finally:
-        writer.close()
     return accepted
 
 

@@ -16,7 +16,7 @@ from deploy.broker import PROJECT
 from deploy.compatibility import breaks
 from deploy.lag import READS
 from services.people.changes import Change
-from shared.contracts.audit import PortalAudited
+from shared.contracts.audit import PortalAudited, ReadAudited
 from shared.contracts.career import CareerEvent
 from shared.contracts.choices import SponsorChoice
 from shared.contracts.feeds import SHAPES
@@ -31,6 +31,8 @@ from shared.streaming.topics import (
     PEOPLE_CHANGES,
     PORTAL_AUDIT,
     PROMPTS,
+    READS_AUDIT,
+    SCIM_RESOURCES,
     SOURCES_CURSORS,
     SOURCES_RECEIVED,
     SOURCES_ROWS,
@@ -48,6 +50,7 @@ _CONTRACTS: Final[Mapping[str, Any]] = {
     DELIVERIES: DeliveryRecorded,
     SPONSOR_CHOICES: SponsorChoice,
     PORTAL_AUDIT: PortalAudited,
+    READS_AUDIT: ReadAudited,
 }
 _KEYS: Final[Mapping[str, str]] = {
     CAREER_EVENTS: "The employee's id; none where an event concerns everybody and is in every partition.",
@@ -56,10 +59,12 @@ _KEYS: Final[Mapping[str, str]] = {
     GAPS: "The employee's id.",
     DELIVERIES: "The sponsor's id.",
     SPONSOR_CHOICES: "The sponsor's id.",
+    READS_AUDIT: "The reader's name in the access file.",
     PORTAL_AUDIT: "The id of the person who was signed in; none where nobody was.",
     IDENTITIES: "A ref, as email:ann@example.com. The value is the employee's id.",
     SOURCES_RECEIVED: "What the source names as its subject, or the source's name. The value is what it sent, as it "
     "came; the header `source` names it, and headers that begin with http- are the request's.",
+    SCIM_RESOURCES: "The kind of resource (User, Group), a slash, its id. The value is as RFC 7643 has it.",
     SOURCES_CURSORS: "The source's name, a slash, the list's. The value is how far it has been polled.",
     SOURCES_ROWS: "The source's name, a slash, the row's key. The value is a digest and the extract's time.",
 }

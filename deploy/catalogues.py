@@ -1,4 +1,4 @@
-"""Brings the portal's and the prompter's catalogues up to what they say: new texts come in, old ones go.
+"""Brings the catalogues up to what is said to people: new texts come in, old ones go.
 
 A new language: run `python -m deploy.catalogues <tag>`, translate what it names, run the tests. Nothing is compiled
 into the repository: the services do that when they start.
@@ -20,8 +20,8 @@ from babel.messages.pofile import read_po, write_po
 from deploy.broker import PROJECT
 
 SERVICES: Final = PROJECT / "services"
-_SHARED: Final = {"portal": "languages.py", "prompter": "prompt_text.py"}
-"""What each service that has catalogues says to people outside its own folder."""
+_FOLDERS: Final = {"portal": SERVICES / "portal", "prompter": SERVICES / "prompter", "shared": PROJECT / "shared"}
+"""What has catalogues; that of `shared` holds what both services say."""
 _METHODS: Final = [("**.py", "python"), ("**/templates/**.html", "jinja2"), ("templates/**.html", "jinja2")]
 _JINJA: Final = {"trimmed": "false", "silent": "false", "newstyle_gettext": "true"}
 _OPTIONS: Final = {"**/templates/**.html": _JINJA, "templates/**.html": _JINJA}
@@ -29,22 +29,22 @@ _LEFT_OUT: Final = (b"# ", b'"POT-', b'"PO-', b'"Report-', b'"Last-', b'"Languag
 _KEYWORDS: Final[dict[str, Any]] = {"_": None, "gettext": None, "ngettext": (1, 2), "marked": None}
 
 
-def said(service: str) -> Catalog:
-    """Return all that a service says to people, untranslated."""
-    catalogue = Catalog(project=f"sponsorship-tracker {service}", charset="utf-8")
-    places = ((SERVICES / service, _METHODS), (PROJECT / "shared", [(_SHARED[service], "python")]))
-    for folder, methods in places:
-        for file, _, text, comments, context in extract_from_dir(
-            folder, methods, _OPTIONS, keywords=_KEYWORDS, comment_tags=()
-        ):
+def said(name: str) -> Catalog:
+    """Return all that a service says to people, untranslated, without what `shared` says; or that."""
+    elsewhere = said("shared") if name != "shared" else ()
+    catalogue = Catalog(project=f"sponsorship-tracker {name}", charset="utf-8")
+    for file, _, text, comments, context in extract_from_dir(
+        _FOLDERS[name], _METHODS, _OPTIONS, keywords=_KEYWORDS, comment_tags=()
+    ):
+        if text not in elsewhere:
             catalogue.add(text, None, [(file, 0)], auto_comments=comments, context=context)
     return catalogue
 
 
 def files() -> Iterator[Path]:
     """Yield the catalogues that there are."""
-    for service in _SHARED:
-        yield from sorted((SERVICES / service / "locale").glob(f"*/LC_MESSAGES/{service}.po"))
+    for name, folder in _FOLDERS.items():
+        yield from sorted((folder / "locale").glob(f"*/LC_MESSAGES/{name}.po"))
 
 
 def updated(file: Path) -> bytes:
@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.catalogues", description=__doc__)
     parser.add_argument("tag", nargs="*", help="languages that have no catalogue yet")
     tags = parser.parse_args(arguments).tag
-    new = (SERVICES / service / "locale" / tag / "LC_MESSAGES" / f"{service}.po" for service in _SHARED for tag in tags)
+    new = (folder / "locale" / tag / "LC_MESSAGES" / f"{name}.po" for name, folder in _FOLDERS.items() for tag in tags)
     wanted = {*files(), *new}
     missing = 0
     for file in sorted(wanted):

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from types import FrameType
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ from deploy.system import System, start_system, wait_until_quiet
 from shared.company.scenario import Scenario, demo_scenario
 from shared.contracts.ids import EmployeeId, EventId, PromptId
 from shared.contracts.outputs import PromptBody, PromptOpened
+from shared.portal_links import own_link
 from shared.prompt_text import render
 from shared.streaming.topics import create_topics
 
@@ -167,7 +169,8 @@ def _show(
     for what, count in rows:
         table.add_row(what, f"{count:,}")
     out.print(table)
-    out.print(_one_prompt(insights, scenario))
+    prompt = _one_prompt(insights, scenario)
+    out.print(_as_its_sponsor_reads_it(prompt))
     out.print(_one_gap(insights))
     pages = Table.grid(padding=(0, 2))
     for what, url in (
@@ -179,21 +182,30 @@ def _show(
         ("metrics, of each service", system.stack.url("correlator", "/metrics")),
     ):
         pages.add_row(what, url)
+    out.print("The page of their own evidence, for whom that prompt is about:")
+    out.print(Text(_own_page(system, prompt)), soft_wrap=True)  # whole: it is no link if it is broken
     if stays:
         out.print(Panel(Group(pages, Text("\nAll of it runs until Ctrl-C.")), title="These run now", expand=False))
     else:
         out.print(Panel(pages, title="These ran, and stop now (`make demo` at a terminal leaves them)", expand=False))
 
 
-def _one_prompt(insights: Insights, scenario: Scenario) -> Group:
-    """Return the prompt with the late and strong achievement, whole, as its sponsor reads it."""
+def _one_prompt(insights: Insights, scenario: Scenario) -> dict[str, Any]:
+    """Return the prompt with the late and strong achievement."""
     wanted = scenario.cast.late_and_strong.achievement_id
     for found in insights.all("/v1/prompts", status="open"):
-        prompt = insights.get(f"/v1/prompts/{found['prompt_id']}")
+        prompt: dict[str, Any] = insights.get(f"/v1/prompts/{found['prompt_id']}")
         if any(piece["evidence_id"] == wanted for piece in prompt["body"]["evidence"]):
-            break
-    else:
-        raise DemoFailed("no standing prompt to show")  # `differences` would have said so before
+            return prompt
+    raise DemoFailed("no standing prompt to show")  # `differences` would have said so before
+
+
+def _own_page(system: System, prompt: dict[str, Any]) -> str:
+    in_a_week = datetime.now(UTC) + timedelta(days=7)
+    return own_link(system.portal.url, system.portal.key, EmployeeId(prompt["employee_id"]), in_a_week)
+
+
+def _as_its_sponsor_reads_it(prompt: dict[str, Any]) -> Group:
     opened = PromptOpened(
         id=EventId(prompt["prompt_id"]),
         prompt_id=PromptId(prompt["prompt_id"]),

@@ -23,7 +23,8 @@ from shared.service.settings import ServiceSettings, environment_name
 from shared.streaming.service import StreamSettings
 
 PAGE: Final = PROJECT / "docs" / "operators.md"
-_STREAMS: Final = "all but gateway and portal"
+_GUARDED: Final = "correlator and insights"
+_STREAMS: Final = "all but gateway, portal and scim"
 STREAM_METRICS: Final = ("shared.streaming.metrics", "shared.engine.metrics")
 """The modules of the metrics that every service has which reads from Kafka."""
 
@@ -74,6 +75,11 @@ def stream_metrics() -> list[Exported]:
     return [metric for module in STREAM_METRICS for metric in _exported(importlib.import_module(module))]
 
 
+def guarded_metrics() -> list[Exported]:
+    """Return the metrics of the services that show people's data."""
+    return _exported(importlib.import_module("shared.service.metrics"))
+
+
 def metrics_of(service: Service) -> list[Exported]:
     """Return what a service exports of its own."""
     return _exported(importlib.import_module(f"{service.module}.metrics"))
@@ -111,6 +117,7 @@ def _settings() -> str:
 
 def _metrics() -> str:
     rows = [(_STREAMS, metric) for metric in stream_metrics()]
+    rows += [(_GUARDED, metric) for metric in guarded_metrics()]
     rows += [(service.name, metric) for service in SERVICES for metric in metrics_of(service)]
     return _table(
         ("service", "metric", "type", "labels", "meaning"),

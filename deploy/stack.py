@@ -34,6 +34,7 @@ SERVICES: tuple[Service, ...] = (
     Service("endorsements", 8104),
     Service("correlator", 8105),
     Service("sources", 8107),
+    Service("scim", 8110),
     Service("prompter", 8106),  # which channels it needs settings for is said by its policy's file
     Service("portal", 8108, requires=("PORTAL_URL", "PORTAL_KEYS")),
     Service("insights", 8090),

@@ -37,12 +37,14 @@ class System:
         stack: the services.
         receiver: address of the receiver of prompts.
         tokens: the gateway's token of each source.
+        portal: the portal's address, and what its links are signed with.
     """
 
     stack: Supervisor
     receiver: str
     tokens: Mapping[str, str]
     bootstrap_servers: str
+    portal: PortalAddress
 
 
 def start_system(
@@ -114,7 +116,7 @@ def start_system(
     stack.start()
     if not wait_until(lambda: _answers(receiver_url), within=20):
         raise ServiceError(f"the receiver of the prompts did not answer; see {log_dir / 'receiver.log'}")
-    return System(stack, receiver_url.rstrip("/"), tokens, bootstrap_servers)
+    return System(stack, receiver_url.rstrip("/"), tokens, bootstrap_servers, portal)
 
 
 def wait_until_quiet(system: System, lag: LagReader, *, within: float) -> dict[str, dict[str, int]]:

@@ -16,6 +16,8 @@ from babel.dates import format_date, format_datetime, get_timezone_location
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
+SHARED: Final = Path(__file__).parent
+"""The folder with the catalogues of what several services say."""
 ENGLISH: Final = "en"
 """The language in which the texts are in the code."""
 
@@ -80,17 +82,28 @@ def read_languages(service: Path) -> dict[str, Language]:
     """Return all languages of a service, by tag: English, and each that has a catalogue.
 
     Args:
-        service: its folder; a catalogue is `locale/<tag>/LC_MESSAGES/<the folder's name>.po` in it.
+        service: its folder; a catalogue is `locale/<tag>/LC_MESSAGES/<the folder's name>.po` in it. What is not in it
+            is looked for in that of `shared`.
     """
-    found = {ENGLISH: gettext.NullTranslations()}
-    for catalogue in sorted(service.glob(f"locale/*/LC_MESSAGES/{service.name}.po")):
+    shared = _catalogues(SHARED)
+    found: dict[str, gettext.NullTranslations] = {ENGLISH: gettext.NullTranslations()}
+    for tag, own in _catalogues(service).items():
+        if tag in shared:
+            own.add_fallback(shared[tag])
+        found[tag] = own
+    return {tag: _language(tag, translations) for tag, translations in found.items()}
+
+
+def _catalogues(folder: Path) -> dict[str, gettext.GNUTranslations]:
+    found = {}
+    for catalogue in sorted(folder.glob(f"locale/*/LC_MESSAGES/{folder.name}.po")):
         with catalogue.open("rb") as file:
             messages = read_po(file, catalogue.parts[-3])
         compiled = BytesIO()
         write_mo(compiled, messages)
         compiled.seek(0)
         found[catalogue.parts[-3]] = gettext.GNUTranslations(compiled)
-    return {tag: _language(tag, translations) for tag, translations in found.items()}
+    return found
 
 
 def choose(languages: dict[str, Language], wanted: str | None, accepted: str) -> Language:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from typing import Final
+from urllib.parse import urlsplit
 
 _DIRECTION_MARKS: Final = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
 
@@ -14,6 +15,16 @@ def plain(text: str) -> str:
         return " ".join(text.split())
     kept = (" " if character.isspace() else character for character in text if character not in _DIRECTION_MARKS)
     return " ".join("".join(c for c in kept if unicodedata.category(c) != "Cc").split())
+
+
+def web_address(text: str) -> str:
+    """Return `text` as an address that may be followed; nothing where it is none: people and sources send any text."""
+    address = text.strip()
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return ""
+    return address if parts.scheme in ("http", "https") and parts.netloc else ""
 
 
 def sentence(text: str) -> str:

@@ -1,7 +1,8 @@
-"""Makes and reads the links in prompts: signed, expiring, for one person and one prompt.
+"""Makes and reads links into the portal, each signed, for one person and to one thing: a prompt, all messages to stop,
+or the evidence about oneself. Those to a prompt and to evidence expire. What one kind of link opens, no other does.
 
-Whoever sends prompts makes them, and the portal reads them; both hold the key. The same prompt always gives the same
-link, so that a message that is sent again is the message that was sent.
+Whoever sends prompts makes those to prompts, and the portal reads them; both hold the key. The same prompt always gives
+the same link, so that a message that is sent again is the message that was sent.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ AFTER_THE_END: Final = timedelta(days=14)
 """How long a link outlives what it asks about: so long it says that the decision is closed, and what was answered."""
 _SALT: Final = "prompt-link"
 _STOP_SALT: Final = "stop-link"
+_OWN_SALT: Final = "own-link"
 
 
 class BadLink(ValueError):
@@ -98,6 +100,34 @@ def read_stop_link(keys: Sequence[str], token: str) -> EmployeeId:
     except (BadData, ValueError) as exc:
         raise BadLink("none of the keys has signed it") from exc
     return EmployeeId(str(sponsor_id))
+
+
+def own_link(portal_url: str, key: str, person_id: EmployeeId, expires: datetime) -> str:
+    """Return the address at which a person, and nobody else, sees the evidence that is on record about them.
+
+    Args:
+        portal_url: the portal's address as people reach it.
+        key: the newest of the portal's keys.
+        person_id: whom it lets in.
+        expires: from when on it opens nothing, aware.
+    """
+    token = _signer([key], _OWN_SALT).dumps([person_id, int(expires.timestamp())])
+    return f"{portal_url.rstrip('/')}/e/{token}"
+
+
+def read_own_link(keys: Sequence[str], token: str, now: datetime) -> EmployeeId:
+    """Return whom the last part of such an address lets in.
+
+    Raises:
+        BadLink: no key has signed it, or it has expired.
+    """
+    try:
+        person_id, expires = _signer(keys, _OWN_SALT).loads(token)
+    except (BadData, ValueError, TypeError) as exc:
+        raise BadLink("none of the keys has signed it") from exc
+    if now.timestamp() >= expires:
+        raise BadLink("its time is over")
+    return EmployeeId(person_id)
 
 
 def read_keys(text: str) -> list[str]:

@@ -38,7 +38,7 @@ _ABOUT: Final[dict[CycleKind, str]] = {
     "role": marked("A role inside the company is being filled, and %(name)s is among those it is about."),
     "stretch": marked("A stretch assignment is being given out, and %(name)s is among those it is about."),
 }
-_REASONS: Final[dict[ReasonCode, str]] = {
+REASONS: Final[dict[ReasonCode, str]] = {
     "competency": marked("it shows what this decision looks for"),
     "impact": marked("it mattered beyond one desk"),
     "recent": marked("it is recent"),
@@ -46,9 +46,10 @@ _REASONS: Final[dict[ReasonCode, str]] = {
     "not_yet_seen": marked("you are not among those named as having seen it"),
     "variety": marked("it adds another side to the picture"),
     "spoken_for": marked("somebody else has already spoken for them"),
+    "self_reported": marked("they say so themselves"),
 }
-"""Why a piece was chosen, where the language is not that in which the correlator says it."""
-_NO_MORE: Final[dict[WithdrawnBecause, str]] = {
+"""Why a piece was chosen, as a clause, where the language is not that in which the correlator says it."""
+NO_MORE: Final[dict[WithdrawnBecause, str]] = {
     "cycle_closed": marked("the decision is closed"),
     "cycle_cancelled": marked("the decision will not take place"),
     "out_of_scope": marked("this person is not among those it is about any more"),
@@ -57,6 +58,7 @@ _NO_MORE: Final[dict[WithdrawnBecause, str]] = {
     "employee_left": marked("this person has left the company"),
     "declined": marked("you said that you will not speak for this person this time"),
 }
+"""Why something is not asked any more, as a clause."""
 
 
 def render(prompt: PromptOpened | PromptUpdated, language: Language = IN_ENGLISH) -> str:
@@ -116,7 +118,7 @@ def render_end(event: PromptWithdrawn | PromptFulfilled, language: Language = IN
     else:
         said = language.say(
             marked("You need not answer this any more: %(why)s. There is nothing to do."),
-            why=language.say(_NO_MORE[event.reason]),
+            why=language.say(NO_MORE[event.reason]),
         )
     return "\n".join(_wrapped(said))
 
@@ -174,7 +176,7 @@ def chosen_because(piece: Evidence, language: Language) -> str:
     if language.tag == ENGLISH:
         reasons = [plain(reason.text).rstrip(".") for reason in piece.reasons]
     else:
-        reasons = [language.say(_REASONS[code]) for code in dict.fromkeys(reason.code for reason in piece.reasons)]
+        reasons = [language.say(REASONS[code]) for code in dict.fromkeys(reason.code for reason in piece.reasons)]
     said = sentence("; ".join(reasons))
     return language.say(marked("Chosen because: %(reasons)s"), reasons=said) if said else ""
 

@@ -27,8 +27,10 @@ from shared.contracts.base import utc
 from shared.contracts.career import (
     Achievement,
     AchievementCorrected,
+    AchievementHidden,
     AchievementRecorded,
     AchievementRetracted,
+    AchievementShown,
     CareerEvent,
     ClockTicked,
     Cycle,
@@ -192,6 +194,16 @@ def a_correction(achievement_id: str = "A1", **given: Any) -> AchievementCorrect
 
 def a_retraction(achievement_id: str = "A1", **given: Any) -> AchievementRetracted:
     return _build(AchievementRetracted, {"employee_id": "E1", "achievement_id": achievement_id}, given)
+
+
+def a_hiding(achievement_id: str = "A1", **given: Any) -> AchievementHidden:
+    """The employee does not want it used."""
+    return _build(AchievementHidden, {"employee_id": "E1", "achievement_id": achievement_id}, given)
+
+
+def a_showing(achievement_id: str = "A1", **given: Any) -> AchievementShown:
+    """The employee lets it be used again."""
+    return _build(AchievementShown, {"employee_id": "E1", "achievement_id": achievement_id}, given)
 
 
 def an_endorsement(endorsement_id: str = "N1", **given: Any) -> EndorsementGiven:

@@ -13,18 +13,20 @@ from random import Random
 from typing import Any
 
 from shared.contracts.base import utc
-from shared.contracts.career import CareerEvent
+from shared.contracts.career import SELF, CareerEvent
 from shared.contracts.ids import EventId
 from tests.career import (
     a_cancellation,
     a_closing,
     a_correction,
     a_cycle,
+    a_hiding,
     a_refusal,
     a_refusal_taken_back,
     a_relationship,
     a_relationship_ended,
     a_retraction,
+    a_showing,
     a_snooze,
     a_tick,
     a_tied_person,
@@ -108,7 +110,7 @@ def _any_event(rng: Random) -> CareerEvent:
     }
     done = _achievement(rng)
     word = f"N{rng.randrange(4)}"
-    match rng.randrange(22):
+    match rng.randrange(24):
         case 0:
             return rng.choice((an_employee_joined, an_employee_changed))(**common, **_profile(rng))
         case 1:
@@ -129,7 +131,7 @@ def _any_event(rng: Random) -> CareerEvent:
                 **_revised(rng),
             )
         case 9 | 10 | 11:
-            return an_achievement(**common, **done)
+            return an_achievement(**common, **done, source=rng.choice(("test", "test", f"{SELF}#1")))
         case 12:
             return a_correction(**common, **done)
         case 13:
@@ -150,6 +152,9 @@ def _any_event(rng: Random) -> CareerEvent:
             if rng.random() < 0.4:
                 return a_cancellation(cycle_id=cycle, **_said(rng))
             return a_closing(cycle_id=cycle, closed_at=_moment(rng), **_said(rng))
+        case 20 | 21:
+            word_of_theirs = rng.choice((a_hiding, a_hiding, a_showing))
+            return word_of_theirs(**common, achievement_id=done["achievement_id"])
         case _:
             return a_tick(rng.choice(MOMENTS[6:17]), **_said(rng))
 

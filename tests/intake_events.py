@@ -168,6 +168,10 @@ def a_cycle(**changes: Any) -> Data:
     } | changes
 
 
+def an_owners_word(**changes: Any) -> Data:
+    return {"achievement_id": "A1", "employee": "E2"} | changes
+
+
 def a_closing(**changes: Any) -> Data:
     return {"cycle_id": "spring-2026", "closed_at": "2026-03-20T12:00:00Z"} | changes
 
@@ -212,6 +216,8 @@ EVERY_SHAPE: Mapping[str, Mapping[str, Callable[..., Data]]] = {
         "achievement.recorded": an_achievement,
         "achievement.corrected": an_achievement,
         "achievement.retracted": a_retraction,
+        "achievement.hidden": an_owners_word,
+        "achievement.shown": an_owners_word,
         "recognition.given": a_recognition,
         "review.completed": a_review,
         "issue.resolved": an_issue,

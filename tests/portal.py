@@ -7,18 +7,24 @@ import re
 from collections.abc import Awaitable, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import httpx
 from starlette.types import ASGIApp
 
-from services.portal import projection
+from services.achievements.normalise import normalise
+from services.portal import own, projection
 from services.portal.app import http_app
 from services.portal.projection import project
 from services.portal.settings import PortalSettings
 from services.portal.store import Store
 from shared.contracts.audit import PortalAudited, read_audited
 from shared.contracts.career import (
+    SELF,
+    Achievement,
+    AchievementHidden,
+    AchievementRecorded,
+    AchievementShown,
     CareerEvent,
     EmployeeJoined,
     Profile,
@@ -28,9 +34,10 @@ from shared.contracts.career import (
 )
 from shared.contracts.choices import SponsorChoice, read_choice
 from shared.contracts.cloudevents import FeedEvent, read_feed_event
-from shared.contracts.ids import EmployeeId, EventId, RelationshipId, UnitId
+from shared.contracts.feeds import ACHIEVEMENTS, read_payload
+from shared.contracts.ids import AchievementId, EmployeeId, EventId, RelationshipId, UnitId
 from shared.contracts.outputs import PromptEvent, PromptOpened
-from shared.portal_links import prompt_link
+from shared.portal_links import own_link, prompt_link
 from shared.service.health import Health
 from shared.streaming.records import Output, Record
 from shared.streaming.sink import NotWritten
@@ -40,10 +47,14 @@ from tests.prompt_events import NOW
 URL: Final = "http://portal.example/"
 KEY: Final = "k" * 32  # not a secret: for tests
 OTHER_KEY: Final = "o" * 32
+_Word = TypeVar("_Word", AchievementHidden, AchievementShown)
 
 
 class Portal:
     """A portal, with what it has read and what it has written."""
+
+    intake_is_away = False
+    """Whether what people say of themselves stays in the feed: the achievements service is stopped."""
 
     def __init__(
         self, folder: Path, *, now: datetime = NOW, identity_provider: ASGIApp | None = None, **changes: Any
@@ -71,6 +82,8 @@ class Portal:
             self.written.append(record)
             if record.topic in projection.TOPICS:
                 self.read(record.topic, record.value, record.key)
+            if record.topic == own.FEED and not self.intake_is_away:
+                self.reads_career(*taken_in(record, self.now))
             if self.on_take_back is not None and b"withdrawn" in (record.value or b""):
                 self.reads_prompt(self.on_take_back)
         return asyncio.sleep(0)
@@ -89,6 +102,10 @@ class Portal:
 
     def knows(self, ref: str, employee: str) -> None:
         self.read(IDENTITIES, employee.encode(), ref.encode())
+
+    @property
+    def own_statements(self) -> list[FeedEvent]:
+        return [read_feed_event(r.key, r.value, (), self.now) for r in self.written if r.topic == own.FEED]
 
     @property
     def answers(self) -> list[FeedEvent]:
@@ -112,6 +129,7 @@ class Browser:
     """A browser without scripts: it follows redirects, keeps cookies, and sends the forms that it was shown."""
 
     def __init__(self, portal: Portal, headers: dict[str, str]) -> None:
+        self.portal = portal
         transport = httpx.ASGITransport(portal.http, raise_app_exceptions=False)
         self.http = httpx.AsyncClient(
             transport=transport,
@@ -123,6 +141,10 @@ class Browser:
 
     async def opens(self, prompt: PromptOpened) -> httpx.Response:
         return await self.http.get(prompt_link(URL, KEY, prompt))
+
+    async def opens_own(self, employee: str = "E2", *, days: int = 7) -> httpx.Response:
+        """Open a link to the evidence about oneself."""
+        return await self.http.get(own_link(URL, KEY, EmployeeId(employee), self.portal.now + timedelta(days=days)))
 
     async def sees(self, path: str) -> httpx.Response:
         return await self.http.get(path)
@@ -138,6 +160,13 @@ class Browser:
         """Press the button of `page` by which an answer is taken back."""
         (answer,) = set(re.findall(r'<input type="hidden" name="answer" value="([^"]+)">', page.text))
         return await self.sends(page, action, answer=answer)
+
+
+def taken_in(record: Output, now: datetime) -> list[CareerEvent]:
+    """Return what the achievements service makes of an event."""
+    event = read_feed_event(record.key, record.value, (), now)
+    payload = read_payload(ACHIEVEMENTS, event.type, event.data)
+    return list(normalise(event, payload, lambda ref: EmployeeId(ref.removeprefix("hris:"))))
 
 
 def token_of(page: httpx.Response) -> str:
@@ -165,6 +194,46 @@ def a_person(employee: str, name: str, *, level: int = 4, active: bool = True, *
         ),
     }
     return EmployeeJoined(**(fields | changes))
+
+
+def a_piece(achievement_id: str = "A1", employee: str = "E2", **changes: Any) -> AchievementRecorded:
+    """An achievement that a recognition tool told of."""
+    at = changes.pop("at", NOW - timedelta(days=30))
+    done: dict[str, Any] = {
+        "achievement_id": AchievementId(achievement_id),
+        "title": "Checkout answers in half the time",
+        "outcome": "From 900 ms to 430 ms at the busiest hour",
+        "impact": 2,
+        "occurred_on": date(2026, 1, 14),
+        "competencies": ("delivery",),
+        "link": "https://example.com/checkout",
+        "witnesses": ("hris:E1",),
+    }
+    return AchievementRecorded(
+        id=EventId(f"{achievement_id}-{at:%Y%m%d%H%M%S}"),
+        at=at,
+        source=changes.pop("source", "urn:acme:recognition#1"),
+        employee_id=EmployeeId(employee),
+        achievement=Achievement(**(done | changes)),
+    )
+
+
+def a_hiding(achievement_id: str, employee: str = "E2", *, at: datetime = NOW) -> AchievementHidden:
+    return _word(AchievementHidden, achievement_id, employee, at)
+
+
+def a_showing(achievement_id: str, employee: str = "E2", *, at: datetime = NOW) -> AchievementShown:
+    return _word(AchievementShown, achievement_id, employee, at)
+
+
+def _word(of: type[_Word], achievement_id: str, employee: str, at: datetime) -> _Word:
+    return of(
+        id=EventId(f"{of.__name__}-{achievement_id}-{at:%Y%m%d%H%M%S}"),
+        at=at,
+        source=f"{SELF}#1",
+        employee_id=EmployeeId(employee),
+        achievement_id=AchievementId(achievement_id),
+    )
 
 
 def a_tie(

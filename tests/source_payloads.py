@@ -198,6 +198,57 @@ _BRYONY: Final = {"employee_id": "101", "name": "Bryony Hale", "unit_id": "Engin
 _MERGED_AT: Final = "2026-02-16T00:00:00+00:00"
 
 
+def scim(
+    *, number: str | None = "E1", was: str | None = "E1", active: bool = True, was_active: bool = True
+) -> dict[str, Any]:
+    """A delivery that the scim service makes of a user; `was` is their number before."""
+
+    def user(employee_number: str | None) -> dict[str, Any]:
+        return {
+            "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
+            "id": "2819c223",
+            "externalId": "ann",
+            "userName": "ann@example.com",
+            "name": {"givenName": "Ann", "familyName": "Lee"},
+            "emails": [
+                {"type": "home", "value": "lee@example.org"},
+                {"type": "work", "value": "ann@example.com"},
+            ],
+            "addresses": [{"type": "work", "locality": "Berlin"}],
+            "timezone": "Europe/Berlin",
+            "enterprise": {"employeeNumber": employee_number, "department": "Payments"},
+        }
+
+    return {
+        "id": "2819c223/9f86d081",
+        "at": "2026-03-01T08:00:00+00:00",
+        "change": "changed",
+        "active": active,
+        "was_active": was_active,
+        "user": user(number),
+        "before": user(was),
+        "manager": {"userName": "bo@example.com", "externalId": None, "employeeNumber": "E9"},
+    }
+
+
+_SCIM_SAID: Final = {
+    "employee_id": "E1",
+    "name": "Ann Lee",
+    "email": "ann@example.com",
+    "external_ids": {"username": "ann@example.com", "directory": "ann"},
+    "unit_id": "Payments",
+    "manager_id": "E9",
+    "location": "Berlin",
+    "timezone": "Europe/Berlin",
+}
+_SCIM_HIRED: Final = ("people", "employee.hired", "hris:E1", "2026-03-01T08:00:00+00:00", _SCIM_SAID)
+_SCIM_CHANGED: Final = ("people", "employee.changed", "hris:E1", "2026-03-01T08:00:00+00:00", _SCIM_SAID)
+
+
+def _scim_left(number: str) -> tuple[str, str, str, str, Mapping[str, Any]]:
+    return ("people", "employee.left", f"hris:{number}", "2026-03-01T08:00:00+00:00", {"employee_id": number})
+
+
 def personio_record(status: str = "ACTIVE", **employment: Any) -> dict[str, Any]:
     """A person and their newest employment, as Personio's API v2 has them."""
     return {
@@ -713,5 +764,22 @@ EXAMPLES: Final[tuple[Example, ...]] = (
         _UNIT,
         (_UNIT_EVENT,),
         headers={"content-type": "application/json", **{f"ce-{name}": value for name, value in _EVENT.items()}},
+    ),
+    Example("scim", "a user was changed", scim(), (_SCIM_CHANGED,)),
+    Example("scim", "a user was activated", scim(was_active=False), (_SCIM_HIRED,)),
+    Example("scim", "a user has a number now", scim(was=None), (_SCIM_HIRED,)),
+    Example("scim", "a user has another number now", scim(was="E0"), (_SCIM_HIRED, _scim_left("E0"))),
+    Example("scim", "a user was deactivated", scim(active=False), (_scim_left("E1"),)),
+    Example("scim", "a user has no number any more", scim(number=None), (_scim_left("E1"),)),
+    Example("scim", "a user was activated with a number", scim(was=None, was_active=False), (_SCIM_HIRED,)),
+    *(
+        Example("scim", f"of no employee: {what}", said, ignored=1)
+        for what, said in (
+            ("inactive", scim(active=False, was_active=False)),
+            ("without a number", scim(number=None, was=None)),
+            ("activated without a number", scim(number=None, was_active=False)),
+            ("deactivated, and had no number", scim(active=False, was=None)),
+            ("a group", {"id": "e9/1", "at": "2026-03-01T08:00:00+00:00", "change": "created", "group": {"id": "e9"}}),
+        )
     ),
 )

@@ -1,4 +1,4 @@
-"""Exports all that is held on a person: each record of each topic, and each row of the read model, that names them."""
+"""Exports all that is held on a person, or makes the link to their own page."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from sqlalchemy import MetaData, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from deploy.tracker import own_link
 from deploy.tracker.options import add_bootstrap_servers, watched
 from services.insights.settings import InsightsSettings
 from shared.database import open_database, trouble
@@ -49,7 +50,12 @@ class Marks:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("what", choices=["export"], help="export: write all that is held, one JSON object a line")
+    parser.add_argument(
+        "what",
+        choices=["export", "link"],
+        help="export: write all that is held, one JSON object a line. link: make the link by which they, and nobody "
+        "else, see and mend the evidence about themselves (PORTAL_URL and PORTAL_KEYS as the portal has them)",
+    )
     parser.add_argument("employee", metavar="ID", help="the employee's id, as the primary HRIS has it")
     parser.add_argument(
         "--database-url",
@@ -57,16 +63,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the read model; INSIGHTS_DATABASE_URL says it too (%(default)s)",
     )
     parser.add_argument("--no-read-model", action="store_true", help="leave the read model out: it is made of topics")
+    own_link.add_arguments(parser)
     add_bootstrap_servers(parser)
     parser.epilog = (
-        "Reads every topic of the cluster from its beginning. Records that name the person may name others too: look "
-        "through the export before you hand it out. Backups, logs and what receivers keep are not in it. Exit code 0: "
-        f"all is there; 1: something could not be read; {NOTHING_KNOWN}: nothing is held."
+        "An export reads every topic of the cluster from its beginning. Records that name the person may name others "
+        "too: look through it before you hand it out. Backups, logs and what receivers keep are not in it. Exit code "
+        f"0: all is there; 1: something could not be read; {NOTHING_KNOWN}: nothing is held."
     )
 
 
 def run(asked: argparse.Namespace) -> int:
-    """Write the export to stdout, and what was found where to stderr."""
+    """Write the export to stdout, and what was found where to stderr; or make the link."""
+    if asked.what == "link":
+        return own_link.run(asked)
     found: Counter[tuple[str, str]] = Counter()
     try:
         with watched() as watch:

@@ -10,12 +10,15 @@ from shared.contracts.base import Payload
 from shared.contracts.career import (
     Achievement,
     AchievementCorrected,
+    AchievementHidden,
     AchievementRecorded,
     AchievementRetracted,
+    AchievementShown,
 )
 from shared.contracts.cloudevents import FeedEvent
 from shared.contracts.competencies import normalised_competencies
 from shared.contracts.feeds import (
+    AchievementOwned,
     AchievementStated,
     AchievementTakenBack,
     IssueResolved,
@@ -26,7 +29,9 @@ from shared.contracts.ids import AchievementId, Ref, feed_event_id, normalised_r
 from shared.streaming.intake import Resolve
 from shared.streaming.records import Poison
 
-AchievementEvent = AchievementRecorded | AchievementCorrected | AchievementRetracted
+AchievementEvent = (
+    AchievementRecorded | AchievementCorrected | AchievementRetracted | AchievementHidden | AchievementShown
+)
 
 TITLE_CHARACTERS: Final = 200
 """As much as `Achievement.title` holds."""
@@ -66,6 +71,9 @@ def normalise(event: FeedEvent, payload: Payload, resolve: Resolve) -> tuple[Ach
         case AchievementTakenBack():
             fields = _common(event, payload.employee, resolve)
             return (AchievementRetracted(**fields, achievement_id=payload.achievement_id, reason=payload.reason),)
+        case AchievementOwned():
+            word = AchievementHidden if event.type == "achievement.hidden" else AchievementShown
+            return (word(**_common(event, payload.employee, resolve), achievement_id=payload.achievement_id),)
         case RecognitionGiven():
             return (_recognition(event, payload, resolve),)
         case ReviewCompleted():

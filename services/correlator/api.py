@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Annotated, Any, Final, TypeVar
 
@@ -19,6 +19,7 @@ from services.correlator.explanation import Disagreement, Explanation, NotKnown
 from services.correlator.metrics import EXPLANATION_SECONDS
 from services.correlator.policy import Policy
 from shared.contracts.base import Contract
+from shared.service.access import Sort
 from shared.service.health import Health, operations_routes
 from shared.streaming.reading import NotRead, unwatched
 
@@ -26,6 +27,9 @@ BUSY_AFTER_SECONDS: Final = 20.0
 """How long a request waits for its turn. Explanations are made one at a time: each reads a partition of the log, and
 what the service itself has to handle shall not wait for many of them."""
 RETRY_AFTER_SECONDS: Final = 10
+
+SORTS: Final[Mapping[str, Sort]] = {"/v1/explanations": "explanations", "/openapi.json": "system"}
+"""What sort of data is behind each path."""
 
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 _PROBLEM: Final = "urn:sponsorship-tracker:problem:"

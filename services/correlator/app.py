@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from services.correlator.api import make_api
+from services.correlator.api import SORTS, make_api
 from services.correlator.handlers import Correlator
 from services.correlator.settings import CorrelatorSettings
+from shared.service.access import guarded
+from shared.streaming.noting import note_reading
 from shared.streaming.service import StreamService
 from shared.streaming.topics import CAREER_EVENTS
 
@@ -14,7 +16,14 @@ NAME = "correlator"
 def build(settings: CorrelatorSettings) -> StreamService:
     """Return the service, not started."""
     service = StreamService(
-        NAME, settings, http=lambda health: make_api(settings.kafka_bootstrap_servers, settings.policy, health)
+        NAME,
+        settings,
+        http=lambda health: guarded(
+            make_api(settings.kafka_bootstrap_servers, settings.policy, health),
+            settings,
+            SORTS,
+            lambda read: note_reading(service, read),
+        ),
     )
     state = service.state("standing")
     correlator = Correlator(state, settings.policy, NAME, service.keep)

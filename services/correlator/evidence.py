@@ -19,7 +19,7 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from services.correlator.policy import Policy
-from services.correlator.standing import standing_endorsements
+from services.correlator.standing import is_hidden, standing_endorsements
 from services.correlator.state import AchievementFact, CycleDefinition, EmployeeState, EndorsementFact
 from shared.contracts.said import Evidence, Reason
 
@@ -46,11 +46,12 @@ _SEEN: Final = Reason(code="seen_by_you", text="You saw it yourself.")
 _RECENT: Final = Reason(code="recent", text="It is recent.")
 _VARIETY: Final = Reason(code="variety", text="It adds another side to the picture.")
 _NOT_YET_SEEN: Final = Reason(code="not_yet_seen", text="You are not among those named as having seen it.")
+_SELF_REPORTED: Final = Reason(code="self_reported", text="They say so themselves.")
 _SPOKEN_FOR: Final = Reason(code="spoken_for", text="Somebody else has already spoken for them.")
 
 
 class Piece(msgspec.Struct, frozen=True, gc=False):
-    """Something that may be shown; its weight is `fit * reach * seen`, halved `half_lives` times.
+    """Something that may be shown; its weight is `fit * reach * seen * told`, halved `half_lives` times.
 
     Attributes:
         matched: the cycle's competencies that it shows.
@@ -58,6 +59,7 @@ class Piece(msgspec.Struct, frozen=True, gc=False):
         fit: the term of the competencies; of an endorsement, the weight of such.
         reach: the term of its impact.
         seen: the term of the sponsor's having seen it.
+        told: the term of who has stated it: less than 1 where it was its owner alone.
         half_lives: its age, counted back from the end of the evidence window.
         doublings: the weight as a power of 2: a product of such is a sum, and no age is so great that nothing is left.
     """
@@ -70,6 +72,7 @@ class Piece(msgspec.Struct, frozen=True, gc=False):
     fit: float
     reach: float
     seen: float
+    told: float
     half_lives: float
     doublings: float
 
@@ -83,7 +86,7 @@ class Ranked(NamedTuple):
 
 
 LeftOutBecause = Literal[
-    "retracted", "before_window", "after_window", "by_the_sponsor", "for_this_cycle", "after_the_opening"
+    "retracted", "hidden", "before_window", "after_window", "by_the_sponsor", "for_this_cycle", "after_the_opening"
 ]
 
 
@@ -115,10 +118,10 @@ def strength(pieces: Sequence[Ranked]) -> int:
 def count_shown(employee: EmployeeState, cycle: CycleDefinition, cycle_id: str, sponsor_id: str, policy: Policy) -> int:
     """Return how many pieces are shown, without weighing any: of what may be shown, as many as there is room for."""
     found = 0
-    for done in employee.achievements.values():
+    for achievement_id in employee.achievements:
         if found == policy.evidence_pieces:
             return found
-        found += why_no_achievement(done, cycle) is None
+        found += why_no_achievement(employee, achievement_id, cycle) is None
     for given_at, _, fact, for_cycle, _ in standing_endorsements(employee):
         found += why_no_endorsement(given_at, fact, for_cycle, cycle, cycle_id, sponsor_id) is None
     return min(found, policy.evidence_pieces)
@@ -154,10 +157,13 @@ def in_order(pieces: Sequence[Piece]) -> Iterator[Ranked]:
         yield Ranked(piece, repeated, -grade)
 
 
-def why_no_achievement(done: AchievementFact, cycle: CycleDefinition) -> LeftOutBecause | None:
+def why_no_achievement(employee: EmployeeState, achievement_id: str, cycle: CycleDefinition) -> LeftOutBecause | None:
     """Return why an achievement is no evidence in this cycle; None where it is."""
+    done = employee.achievements[achievement_id]
     if done.retracted:
         return "retracted"
+    if is_hidden(employee, achievement_id):
+        return "hidden"
     if cycle.evidence_from <= done.occurred_on <= cycle.evidence_to:
         return None
     return _outside(done.occurred_on, cycle)
@@ -194,7 +200,7 @@ def _achievements(employee: EmployeeState, cycle: CycleDefinition, sponsor_id: s
     fits = [MATCH_WEIGHT[min(matches, len(MATCH_WEIGHT) - 1)] for matches in range(len(wanted) + 1)]
     pieces = []
     for achievement_id, done in employee.achievements.items():
-        if why_no_achievement(done, cycle) is not None:
+        if why_no_achievement(employee, achievement_id, cycle) is not None:
             continue
         theirs = done.competencies
         matched = tuple([competency for competency in wanted if competency in theirs])
@@ -202,11 +208,12 @@ def _achievements(employee: EmployeeState, cycle: CycleDefinition, sponsor_id: s
         fit = fits[len(matched)]
         reach = IMPACT_WEIGHT[done.impact]
         seen = 1.0 if sponsor_refs.isdisjoint(done.witnesses) else SEEN_WEIGHT
+        told = policy.self_reported_weight if done.self_reported else 1.0
         age = _half_lives(done.occurred_on, cycle, policy)
-        doublings = math.log2(fit * reach * seen) - age
+        doublings = math.log2(fit * reach * seen * told) - age
         day = done.occurred_on
         # By place, not by name: this is done for each achievement at each event, and names cost as much as the rest.
-        pieces.append(Piece("achievement", achievement_id, day, matched, shows, fit, reach, seen, age, doublings))
+        pieces.append(Piece("achievement", achievement_id, day, matched, shows, fit, reach, seen, told, age, doublings))
     return pieces
 
 
@@ -228,6 +235,7 @@ def _endorsements(
                 fit=ENDORSEMENT_WEIGHT,
                 reach=1.0,
                 seen=1.0,
+                told=1.0,
                 half_lives=age,
                 doublings=math.log2(ENDORSEMENT_WEIGHT) - age,
             )
@@ -276,6 +284,8 @@ def _reasons(
         reasons.append(_VARIETY)
     if not seen:  # after what speaks for it: it tells the sponsor what to ask about
         reasons.append(_NOT_YET_SEEN)
+    if done.self_reported:
+        reasons.append(_SELF_REPORTED)
     return tuple(reasons)
 
 

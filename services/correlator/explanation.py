@@ -88,6 +88,7 @@ _GAP_REASON_OF: Final[Mapping[Name, GapClosedBecause]] = {
 }
 _LEFT_OUT: Final[Mapping[LeftOutBecause, str]] = {
     "retracted": "it was taken back",
+    "hidden": "they have hidden it themselves",
     "before_window": "it lies before the evidence window",
     "after_window": "it lies after the evidence window",
     "by_the_sponsor": "the sponsor gave it: they need not be told",
@@ -137,7 +138,7 @@ class Condition(Contract):
 class Term(Contract):
     """A factor of a piece's weight."""
 
-    name: Literal["competencies", "endorsement", "impact", "seen", "recency", "repetition"]
+    name: Literal["competencies", "endorsement", "impact", "seen", "told", "recency", "repetition"]
     factor: float
     because: str
 
@@ -235,12 +236,14 @@ class LogPosition(Contract):
 
 
 class Settings(Contract):
-    """The numbers that the rules went by."""
+    """The numbers, and the time zone, that the rules went by."""
 
     evidence_pieces: int
     half_life_days: int
     suggestions: int
     levels_above: int
+    self_reported_weight: float
+    timezone: str
 
 
 class Explanation(Contract):
@@ -520,6 +523,8 @@ class _Case:
             yield Term(name="competencies", factor=piece.fit, because=shows)
             yield Term(name="impact", factor=piece.reach, because=f"impact {impact} of 3")
             yield Term(name="seen", factor=piece.seen, because=f"the sponsor {saw} its witnesses")
+            if piece.told < 1:
+                yield Term(name="told", factor=piece.told, because="they say so themselves")
         days = (self.definition.evidence_to - piece.occurred_on).days
         half_life = self.policy.half_life_days
         yield Term(
@@ -536,8 +541,8 @@ class _Case:
             )
 
     def _left_out(self, sponsor_id: str) -> Iterator[LeftOut]:
-        for achievement_id, done in self.employee.achievements.items():
-            if (reason := why_no_achievement(done, self.definition)) is not None:
+        for achievement_id in self.employee.achievements:
+            if (reason := why_no_achievement(self.employee, achievement_id, self.definition)) is not None:
                 yield self._left_out_piece("achievement", achievement_id, reason)
         for given_at, endorsement_id, fact, for_cycle, _ in standing_endorsements(self.employee):
             no = why_no_endorsement(given_at, fact, for_cycle, self.definition, self.cycle_id, sponsor_id)
@@ -659,7 +664,8 @@ class _Case:
 
     def _piece_facts(self, kind: Literal["achievement", "endorsement"], evidence_id: str) -> tuple[Fact, ...]:
         if kind == "achievement":
-            return self._facts([self.employee.achievements[evidence_id].stamp])
+            word = self.employee.owners_words.get(evidence_id)
+            return self._facts([self.employee.achievements[evidence_id].stamp, word.stamp if word else None])
         given = self.employee.endorsements[evidence_id].given
         return self._facts([given[0] if given is not None else None])
 

@@ -22,14 +22,17 @@ from services.correlator.state import (
     EmployeeState,
     EndorsementFact,
     Key,
+    OwnersWord,
     Person,
     ProfileFrom,
     Tie,
 )
 from shared.contracts.career import (
     AchievementCorrected,
+    AchievementHidden,
     AchievementRecorded,
     AchievementRetracted,
+    AchievementShown,
     ClockTicked,
     Cycle,
     CycleAmended,
@@ -52,9 +55,18 @@ from shared.contracts.career import (
     RelationshipKind,
     RelationshipStarted,
     TiedPersonChanged,
+    is_self_reported,
 )
 
-BOUNDS: Final = {"profiles": 16, "ties": 100, "people": 100, "achievements": 200, "endorsements": 100, "answers": 100}
+BOUNDS: Final = {
+    "profiles": 16,
+    "ties": 100,
+    "people": 100,
+    "achievements": 200,
+    "owners_words": 400,
+    "endorsements": 100,
+    "answers": 100,
+}
 """How much is kept of one employee. Beyond it the oldest goes (by when it happened), whatever came last: within the
 bounds the order of arrival does not matter; what is older than 200 newer achievements is not evidence any more.
 Of achievements that were taken back as many again are remembered, so that they stay so."""
@@ -93,11 +105,18 @@ def learn(employee: EmployeeState, event: EmployeeEvent) -> EmployeeState:
                 competencies=done.competencies[:_LONGEST_LIST],
                 link=done.link if len(done.link) <= _LONGEST_LINK else "",  # half a link leads nowhere
                 witnesses=done.witnesses[:_LONGEST_LIST],
+                self_reported=is_self_reported(event),
             )
             return _learn_achievement(employee, done.achievement_id, fact)
         case AchievementRetracted():
             fact = AchievementFact(stamp=event.stamp, occurred_on=event.at.date(), retracted=True)
             return _learn_achievement(employee, event.achievement_id, fact)
+        case AchievementHidden() | AchievementShown():
+            known = employee.owners_words.get(event.achievement_id)
+            if known is not None and known.stamp >= event.stamp:
+                return employee
+            word = OwnersWord(event.stamp, hidden=isinstance(event, AchievementHidden))
+            return _keep(employee, "owners_words", event.achievement_id, word, lambda key, w: (w.stamp, key))
         case EndorsementGiven():
             said = employee.endorsements.get(event.endorsement_id) or EndorsementFact(event.sponsor_id)
             given = _newer(said.given, (event.stamp, event.given_at, event.cycle_id, event.statement), stamp=0)
@@ -187,6 +206,7 @@ def _learn_person(employee: EmployeeState, event: TiedPersonChanged) -> Employee
         refs=event.person.refs[:_LONGEST_LIST],
         left_at=event.person.left_at,
         introductions=tuple((i.person_id, i.name, i.level) for i in event.person.introductions[:_LONGEST_LIST]),
+        locale=event.person.locale,
     )
     tied = {tie.other_id for tie in employee.ties.values()}
     # Nobody goes who has a tie that is kept: those are no more than there is room for.

@@ -139,7 +139,9 @@ def reconsider(employee: EmployeeState, calendar: Calendar, because_of: EventId,
                 pieces = chosen(employee, cycle.definition, cycle_id, sponsor_id, policy)
                 body = _body(employee, verdict, cycle_id, cycle.definition, sponsor_id, now, pieces)
                 refs = tuple(Ref(ref) for ref in employee.people[sponsor_id].refs if ref.startswith(_REACHED_BY))
-                says = _Prompt(body, verdict.timezone, refs, verdict.snoozed_until, pieces)
+                timezone = verdict.timezone if verdict.timezone != "UTC" else policy.timezone
+                locale = employee.people[sponsor_id].locale
+                says = _Prompt(body, timezone, locale, refs, verdict.snoozed_until, pieces)
             else:
                 says = verdict
             said = _Said(employee.employee_id, cycle_id, now, because_of)
@@ -303,6 +305,7 @@ class _Prompt:
 
     body: PromptBody
     timezone: str
+    locale: str | None
     refs: tuple[Ref, ...]
     """By which channels know the sponsor."""
     snoozed_until: datetime | None
@@ -351,8 +354,13 @@ def _say_prompt(
         "because_of": said.because_of,
     }
     match says:
-        case _Prompt(body, timezone, refs, snoozed_until, pieces):
-            common |= {"sponsor_timezone": timezone, "sponsor_refs": refs, "snoozed_until": snoozed_until}
+        case _Prompt(body, timezone, locale, refs, snoozed_until, pieces):
+            common |= {
+                "sponsor_timezone": timezone,
+                "sponsor_locale": locale,
+                "sponsor_refs": refs,
+                "snoozed_until": snoozed_until,
+            }
             if before is not None and before.status == "open":
                 outputs.append(PromptUpdated(**common, body=body))
             else:
@@ -366,7 +374,7 @@ def _say_prompt(
 def _content(says: _Prompt | Spoken | NotAsked) -> tuple[Literal["open", "fulfilled", "withdrawn"], bytes]:
     """Return the status and what tells one content from another; why something is not asked is told once."""
     match says:
-        case _Prompt(body, timezone, _, snoozed_until, _):  # a new address is no news
+        case _Prompt(body, timezone, _, _, snoozed_until, _):  # a new address or language is no news
             return "open", _digest(body, timezone, str(snoozed_until))
         case Spoken(endorsement_id):
             return "fulfilled", endorsement_id.encode()

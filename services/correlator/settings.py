@@ -6,11 +6,13 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from services.correlator.policy import Policy
+from shared.contracts.feeds import Timezone
+from shared.service.access import AccessSettings
 from shared.service.settings import http_port
 from shared.streaming.service import StreamSettings
 
 
-class CorrelatorSettings(StreamSettings):
+class CorrelatorSettings(StreamSettings, AccessSettings):
     """The correlator's own settings: the numbers behind its rules."""
 
     model_config = SettingsConfigDict(env_prefix="CORRELATOR_", extra="ignore", frozen=True, populate_by_name=True)
@@ -24,8 +26,25 @@ class CorrelatorSettings(StreamSettings):
     levels_above: int = Field(
         Policy.levels_above, ge=1, le=10, description="levels a suggested sponsor is above the employee, at least"
     )
+    self_reported_weight: float = Field(
+        Policy.self_reported_weight,
+        gt=0,
+        le=1,
+        description="what an achievement in its owner's own words weighs, as a share of what it would weigh otherwise",
+    )
+    timezone: Timezone = Field(
+        Policy.timezone,
+        description="the company's time zone, as Europe/Berlin: for sponsors whose records name none, or UTC",
+    )
 
     @property
     def policy(self) -> Policy:
         """The numbers, as the rules take them."""
-        return Policy(self.evidence_pieces, self.half_life_days, self.suggestions, self.levels_above)
+        return Policy(
+            self.evidence_pieces,
+            self.half_life_days,
+            self.suggestions,
+            self.levels_above,
+            self.self_reported_weight,
+            self.timezone,
+        )

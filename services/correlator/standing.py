@@ -65,6 +65,12 @@ def has_left(employee: EmployeeState, person_id: str, t: datetime) -> bool:
     return person is None or (person.left_at is not None and person.left_at <= t)
 
 
+def is_hidden(employee: EmployeeState, achievement_id: str) -> bool:
+    """Tell whether the employee does not want this achievement used."""
+    word = employee.owners_words.get(achievement_id)
+    return word is not None and word.hidden
+
+
 def standing_endorsements(employee: EmployeeState) -> Iterator[tuple[datetime, str, EndorsementFact, str | None, str]]:
     """Yield given_at, id, fact, cycle and statement of the endorsements that were not taken back, oldest first."""
     standing = []

@@ -49,6 +49,7 @@ class Person(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     left_at: datetime | None
     introductions: tuple[tuple[str, str, int], ...]
     """Whom they could introduce: id, name, level."""
+    locale: str | None = None
 
 
 class AchievementFact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -64,6 +65,15 @@ class AchievementFact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True)
     competencies: tuple[str, ...] = ()
     link: str = ""
     witnesses: tuple[str, ...] = ()
+    self_reported: bool = False
+    """Whether the words are those of the person whose achievement it is."""
+
+
+class OwnersWord(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """Whether the person whose achievement it is has hidden it; the newest word holds, whatever sources say."""
+
+    stamp: Key
+    hidden: bool
 
 
 class EndorsementFact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -126,6 +136,8 @@ class EmployeeState(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     ties: dict[str, Tie] = {}
     people: dict[str, Person] = {}
     achievements: dict[str, AchievementFact] = {}
+    owners_words: dict[str, OwnersWord] = {}
+    """By achievement, which need not be known yet."""
     endorsements: dict[str, EndorsementFact] = {}
     answers: dict[AnswerKey, Answer] = {}
     prompts: dict[str, StandingPrompt] = {}

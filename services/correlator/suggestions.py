@@ -10,7 +10,7 @@ from itertools import chain, islice
 from typing import Literal
 
 from services.correlator.policy import Policy
-from services.correlator.standing import has_left, ties_at
+from services.correlator.standing import has_left, is_hidden, ties_at
 from services.correlator.state import AnswerKey, CycleDefinition, EmployeeState, ProfileFrom
 from shared.contracts.ids import EmployeeId
 from shared.contracts.said import SuggestedSponsor
@@ -71,25 +71,29 @@ def _mentors(employee: EmployeeState, t: datetime) -> Iterator[SuggestedSponsor]
 
 
 def _witnesses(employee: EmployeeState, cycle: CycleDefinition, t: datetime) -> Iterator[SuggestedSponsor]:
-    """Yield people who have worked with the employee and saw what they did, those who saw most first."""
+    """Yield people who have worked with the employee and saw what they did, those who saw most first.
+
+    Who saw something saw it, also where the employee has hidden it since; only it is not named then.
+    """
     worked_with = {tie.other_id for tie in employee.ties.values() if tie.kind == "worked_with" and tie.started}
     seen: list[tuple[int, str, str]] = []
     for person_id in worked_with:
         if has_left(employee, person_id, t):
             continue
         refs = set(employee.people[person_id].refs)
-        titles = [
-            (done.impact, done.occurred_on, done.title)
-            for done in employee.achievements.values()
+        seen_by_them = [
+            (not is_hidden(employee, achievement_id), done.impact, done.occurred_on, done.title)
+            for achievement_id, done in employee.achievements.items()
             if not done.retracted
             and cycle.evidence_from <= done.occurred_on <= cycle.evidence_to
             and not refs.isdisjoint(done.witnesses)
         ]
-        if titles:
-            seen.append((-len(titles), person_id, max(titles)[2]))
-    for _, person_id, title in sorted(seen):
+        if seen_by_them:
+            may_be_named, _, _, title = max(seen_by_them)
+            seen.append((-len(seen_by_them), person_id, f"“{title}”" if may_be_named else "what they did"))
+    for _, person_id, what in sorted(seen):
         person = employee.people[person_id]
-        why = f"{person.name} has worked with them, and saw “{title}”."
+        why = f"{person.name} has worked with them, and saw {what}."
         yield _suggestion(person_id, person.name, person.level, why)
 
 

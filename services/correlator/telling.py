@@ -7,8 +7,10 @@ from datetime import date, datetime
 
 from shared.contracts.career import (
     AchievementCorrected,
+    AchievementHidden,
     AchievementRecorded,
     AchievementRetracted,
+    AchievementShown,
     CareerEvent,
     ClockTicked,
     Cycle,
@@ -53,6 +55,10 @@ def told_in_words(event: CareerEvent) -> str:
             return f"“{done.title}”, {day(done.occurred_on)}, impact {done.impact}, shows {shows}"
         case AchievementRetracted():
             return f"{event.achievement_id} is taken back"
+        case AchievementHidden():
+            return f"{event.achievement_id} is hidden by the person whose it is"
+        case AchievementShown():
+            return f"{event.achievement_id} may be used again, says the person whose it is"
         case EndorsementGiven():
             what = f"for {event.cycle_id}" if event.cycle_id is not None else "for no cycle in particular"
             return f"{event.sponsor_id} speaks for them, {what}, {moment(event.given_at)}"

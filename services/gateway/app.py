@@ -19,8 +19,8 @@ from services.gateway.settings import GatewaySettings
 from services.gateway.sink import FeedSink, Sink, kafka_sink
 from services.gateway.source_secrets import SourceSecrets
 from services.gateway.sources import Doors, source_router
-from services.gateway.tokens import Tokens
 from shared.service.health import Health, operations_routes
+from shared.service.tokens import Tokens
 from shared.sources.files import read_sources
 from shared.streaming.sink import KafkaSink
 

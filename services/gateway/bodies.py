@@ -1,14 +1,14 @@
-"""Reads a request's body, no larger than allowed and no longer than its sender goes on sending."""
+"""Reads a request's body; what goes wrong becomes the problem that a sender is told."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from services.gateway.problems import SenderSilent, TooLarge
 from services.gateway.settings import GatewaySettings
+from shared.service import bodies
 
 
 async def whole_body(request: Request, settings: GatewaySettings, advice: str) -> bytes:
@@ -23,16 +23,12 @@ async def whole_body(request: Request, settings: GatewaySettings, advice: str) -
         TooLarge: it is larger than allowed; no more of it is read.
         SenderSilent: it did not come to its end.
     """
-    too_large = TooLarge(f"the body has more than {settings.max_body_bytes} bytes; {advice}")
-    announced = request.headers.get("content-length", "0")
-    if announced.isdecimal() and int(announced) > settings.max_body_bytes:
-        raise too_large
-    body = bytearray()
-    async for chunk in chunks(request, settings.read_timeout_seconds):
-        body += chunk
-        if len(body) > settings.max_body_bytes:
-            raise too_large
-    return bytes(body)
+    try:
+        return await bodies.whole_body(request, settings.max_body_bytes, settings.read_timeout_seconds)
+    except bodies.BodyTooLarge as exc:
+        raise TooLarge(f"{exc}; {advice}") from exc
+    except bodies.SenderSilent as exc:
+        raise SenderSilent(str(exc)) from exc
 
 
 async def chunks(request: Request, silence_seconds: float) -> AsyncGenerator[bytes, None]:
@@ -41,15 +37,8 @@ async def chunks(request: Request, silence_seconds: float) -> AsyncGenerator[byt
     Raises:
         SenderSilent: nothing came for `silence_seconds`, or the connection ended.
     """
-    stream = request.stream()
-    while True:
-        try:
-            async with asyncio.timeout(silence_seconds):
-                chunk = await anext(stream)
-        except StopAsyncIteration:
-            return
-        except TimeoutError:
-            raise SenderSilent(f"nothing came for {silence_seconds:g} s") from None
-        except ClientDisconnect:
-            raise SenderSilent("the connection was closed in the midst of the body") from None
-        yield chunk
+    try:
+        async for chunk in bodies.chunks(request, silence_seconds):
+            yield chunk
+    except bodies.SenderSilent as exc:
+        raise SenderSilent(str(exc)) from exc

@@ -41,7 +41,7 @@ from services.gateway.problems import (
 )
 from services.gateway.settings import GatewaySettings
 from services.gateway.sink import Sink
-from services.gateway.tokens import Tokens
+from shared.service.tokens import Tokens
 from shared.streaming.records import Output
 from shared.streaming.topics import FEEDS
 
@@ -187,7 +187,7 @@ async def _batch_records(feed: str, body: bytes, source: str, longest: int) -> l
 def _source_of(tokens: Tokens, credentials: HTTPAuthorizationCredentials | None) -> str:
     if credentials is None:
         raise Unauthenticated("send Authorization: Bearer with the token of your source", token_was_sent=False)
-    source = tokens.source_of(credentials.credentials)
+    source = tokens.sender_of(credentials.credentials)
     if source is None:
         raise Unauthenticated("the token is not known here; was it replaced?", token_was_sent=True)
     return source

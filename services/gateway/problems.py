@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -145,7 +146,11 @@ class Busy(Problem):
     """More is under way than the gateway may hold."""
 
     status, name, title = 503, "busy", "Too much is under way"
-    headers: Mapping[str, str] = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        # Not the same for all: those who were refused together would come back together, and be refused again.
+        self.headers = {"Retry-After": str(1 + secrets.randbelow(RETRY_AFTER_SECONDS))}
 
 
 class Unavailable(Problem):

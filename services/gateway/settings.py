@@ -8,9 +8,9 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.gateway.source_secrets import SourceSecrets
-from services.gateway.tokens import Tokens
 from shared.service.main import STOP_GRACE_SECONDS
 from shared.service.settings import ServiceSettings, http_port
+from shared.service.tokens import Tokens
 from shared.sources.files import BadDeclaration, read_sources, sources_dir
 
 

@@ -187,7 +187,7 @@ def _declared(doors: Doors, name: str) -> Declaration:
 
 def _webhook(declaration: Declaration) -> Webhook:
     if declaration.webhook is None:
-        raise UnknownSource(f"{declaration.name} has no webhook: its extracts are loaded by `tracker source load`")
+        raise UnknownSource(f"{declaration.name} has no webhook: its file says by which other way it comes in")
     return declaration.webhook
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import monotonic
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import structlog
-from fastapi import FastAPI, HTTPException, Path, Query, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from services.insights import answers
 from services.insights.answers import BadParameter, CycleStatus, GapStatus, Page, Problem, PromptStatus
 from services.insights.dashboard import DASHBOARD_POLICY, Dashboard
+from services.insights.limiting import Limit, limit_of
 from services.insights.metrics import REQUEST_SECONDS
 from services.insights.overview import CONTENT_SECURITY_POLICY, GAPS_SHOWN, render
 from services.insights.paging import DEFAULT_LIMIT, LARGEST_LIMIT, BadCursor
@@ -24,6 +25,8 @@ from services.insights.reading import NotKnown, Reader
 from services.insights.tables import MAX_ID_CHARACTERS
 from shared.contracts.base import Level
 from shared.database import AWAY, trouble
+from shared.processing import Processing
+from shared.service.access import Sort
 from shared.service.health import Health, operations_routes
 
 PROBLEM_JSON = "application/problem+json"
@@ -88,8 +91,32 @@ class DashboardAsked(BaseModel):
     cycle: Id | None = None
 
 
-def make_api(reader: Reader, dashboard: Dashboard, health: Health) -> ASGIApp:
-    """Return the HTTP application over `reader` and `dashboard`."""
+def _limit(request: Request) -> Limit:
+    return limit_of(request.scope.get("reader"))  # put there by `Guarded`
+
+
+Seen = Annotated[Limit, Depends(_limit)]
+"""What who asks may see."""
+
+SORTS: Final[Mapping[str, Sort]] = {
+    "/": "measures",
+    "/dashboard": "measures",
+    "/openapi.json": "system",
+    "/v1/summary": "measures",
+    "/v1/coverage": "measures",
+    "/v1/measures": "measures",
+    "/v1/cycles": "measures",
+    "/v1/progress": "system",
+    "/v1/processing": "system",
+    "/v1/employees": "employees",
+    "/v1/prompts": "prompts",
+    "/v1/gaps": "gaps",
+}
+"""What sort of data is behind each path."""
+
+
+def make_api(reader: Reader, dashboard: Dashboard, health: Health, processing: Processing) -> ASGIApp:
+    """Return the HTTP application over `reader`, `dashboard` and the record of processing."""
     # No /docs: those pages load scripts from a CDN. The document itself is at /openapi.json.
     app = FastAPI(
         title="Sponsorship tracker: insights",
@@ -103,14 +130,14 @@ def make_api(reader: Reader, dashboard: Dashboard, health: Health) -> ASGIApp:
             "503": {"model": Problem, "description": "The database is away; try again after `Retry-After` seconds"},
         },
     )
-    _routes(app, reader, dashboard)
+    _routes(app, reader, dashboard, processing)
     app.router.routes.extend(operations_routes(health))
     _problems(app)
     _describe_problems(app)
     return _Measured(app)
 
 
-def _routes(app: FastAPI, reader: Reader, dashboard: Dashboard) -> None:
+def _routes(app: FastAPI, reader: Reader, dashboard: Dashboard, processing: Processing) -> None:
     # Plain functions: FastAPI runs them in threads, so that no query holds up the event loop.
 
     @app.get("/v1/summary", tags=["the whole"])
@@ -138,16 +165,21 @@ def _routes(app: FastAPI, reader: Reader, dashboard: Dashboard) -> None:
         """How far each partition of the log is projected."""
         return reader.progress()
 
+    @app.get("/v1/processing", tags=["the whole"])
+    def processing_record() -> Processing:
+        """Which data there are of people, why, on which legal basis, who reads them, how long they stay."""
+        return processing
+
     @app.get("/v1/employees", tags=["employees"])
-    def employees(asked: Annotated[EmployeesAsked, Query()]) -> Page[answers.Employee]:
+    def employees(asked: Annotated[EmployeesAsked, Query()], seen: Seen) -> Page[answers.Employee]:
         """Employees, by id."""
-        return reader.employees(**asked.model_dump())
+        return reader.employees(**asked.model_dump(), seen=seen)
 
     # `:path`, for the ids of sources may have slashes in them, and HTTP servers decode %2F before anybody can look.
     @app.get("/v1/employees/{employee_id:path}", tags=["employees"])
-    def employee(employee_id: PathId) -> answers.EmployeeDetail:
+    def employee(employee_id: PathId, seen: Seen) -> answers.EmployeeDetail:
         """One employee: who speaks for them, which prompts and gaps stand."""
-        return reader.employee(employee_id)
+        return reader.employee(employee_id, seen)
 
     @app.get("/v1/cycles", tags=["cycles"])
     def cycles(asked: Annotated[CyclesAsked, Query()]) -> Page[answers.Cycle]:
@@ -160,32 +192,32 @@ def _routes(app: FastAPI, reader: Reader, dashboard: Dashboard) -> None:
         return reader.cycle(cycle_id)
 
     @app.get("/v1/prompts", tags=["prompts"])
-    def prompts(asked: Annotated[PromptsAsked, Query()]) -> Page[answers.Prompt]:
+    def prompts(asked: Annotated[PromptsAsked, Query()], seen: Seen) -> Page[answers.Prompt]:
         """Prompts, by id."""
-        return reader.prompts(**asked.model_dump())
+        return reader.prompts(**asked.model_dump(), seen=seen)
 
     @app.get("/v1/prompts/{prompt_id}", tags=["prompts"])
-    def prompt(prompt_id: PathId) -> answers.PromptDetail:
+    def prompt(prompt_id: PathId, seen: Seen) -> answers.PromptDetail:
         """One prompt: what its sponsor sees with every reason, its versions, its deliveries."""
-        return reader.prompt(prompt_id)
+        return reader.prompt(prompt_id, seen)
 
     @app.get("/v1/gaps", tags=["gaps"])
-    def gaps(asked: Annotated[GapsAsked, Query()]) -> Page[answers.Gap]:
+    def gaps(asked: Annotated[GapsAsked, Query()], seen: Seen) -> Page[answers.Gap]:
         """Gaps, by id."""
-        return reader.gaps(**asked.model_dump())
+        return reader.gaps(**asked.model_dump(), seen=seen)
 
     @app.get("/v1/gaps/{gap_id}", tags=["gaps"])
-    def gap(gap_id: PathId) -> answers.GapDetail:
+    def gap(gap_id: PathId, seen: Seen) -> answers.GapDetail:
         """One gap: who could become the sponsor, and why; its versions."""
-        return reader.gap(gap_id)
+        return reader.gap(gap_id, seen)
 
     @app.get("/", include_in_schema=False)
-    def overview() -> HTMLResponse:
+    def overview(seen: Seen) -> HTMLResponse:
         page = render(
             reader.summary(),
             reader.coverage().overall,
             reader.cycles(limit=LARGEST_LIMIT),
-            reader.gaps(limit=GAPS_SHOWN, status="open"),
+            reader.gaps(limit=GAPS_SHOWN, status="open", seen=seen),
         )
         return HTMLResponse(page, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
 

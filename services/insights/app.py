@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.insights.api import make_api
+from services.insights.api import SORTS, make_api
 from services.insights.dashboard import Dashboard
 from services.insights.handlers import Projector
 from services.insights.measures.measuring import Measuring
@@ -11,6 +11,9 @@ from services.insights.projection import TOPICS
 from services.insights.reading import Reader
 from services.insights.settings import InsightsSettings
 from shared.database import for_reading, open_database
+from shared.processing import read_processing
+from shared.service.access import guarded
+from shared.streaming.noting import note_reading
 from shared.streaming.service import StreamService
 
 NAME = "insights"
@@ -27,7 +30,14 @@ class Insights(StreamService):
         )
         reader = Reader(for_reading(engine), lambda: self._position.ends)
         dashboard = Dashboard(reader.for_dashboard)
-        super().__init__(NAME, settings, http=lambda health: make_api(reader, dashboard, health))
+        processing = read_processing(settings.processing_file)
+        super().__init__(
+            NAME,
+            settings,
+            http=lambda health: guarded(
+                make_api(reader, dashboard, health, processing), settings, SORTS, lambda read: note_reading(self, read)
+            ),
+        )
         self.health.require("database", self._projector.patience.objection)
         self.health.require("offsets", self._position.patience.objection)
         self.alongside(self._projector)

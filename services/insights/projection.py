@@ -38,8 +38,10 @@ from shared.contracts.audit import read_audited
 from shared.contracts.career import (
     Achievement,
     AchievementCorrected,
+    AchievementHidden,
     AchievementRecorded,
     AchievementRetracted,
+    AchievementShown,
     CareerEvent,
     ClockTicked,
     CycleAmended,
@@ -180,7 +182,14 @@ def _career_rows(event: CareerEvent) -> Iterator[Row]:
             yield CycleCancelledRow(event.cycle_id, event.reason, *event.stamp)
         case ClockTicked():
             yield ClockRow(event.now)
-        case TiedPersonChanged() | PromptDeclined() | PromptDeclineWithdrawn() | PromptSnoozed():
+        case (
+            TiedPersonChanged()
+            | PromptDeclined()
+            | PromptDeclineWithdrawn()
+            | PromptSnoozed()
+            | AchievementHidden()
+            | AchievementShown()
+        ):
             # Counted, and no row: what they lead to is in the prompts and gaps that the correlator writes.
             return
 

@@ -46,6 +46,7 @@ from services.insights.answers import (
 from services.insights.applying import UNREADABLE, Partition
 from services.insights.dashboard import CycleShown, in_order
 from services.insights.holding import cycle_status, endorsement_stands, in_force, tie_holds
+from services.insights.limiting import NO_LIMIT, Limit
 from services.insights.measures.coverage import SPONSOR_COVERAGE
 from services.insights.measures.grouping import LEVEL, UNIT
 from services.insights.measures.keeping import Measured, read_measured
@@ -225,16 +226,18 @@ class Reader:
         level: int | None = None,
         manager: str | None = None,
         active: bool | None = None,
+        seen: Limit = NO_LIMIT,
     ) -> Page[Employee]:
-        """Return employees by id. `unit` is their own unit.
+        """Return employees by id. `unit` is their own unit; `seen` is what who asks may see.
 
         Raises:
             BadCursor: the cursor is none of this list.
         """
         with self._engine.connect() as connection:
-            person = in_force(_now(connection), "person")
+            now = _now(connection)
+            person = in_force(now, "person")
             query = _where(
-                select(person),
+                select(person).where(seen.person(person.c.employee_id, connection, now)),
                 {
                     person.c.unit_id: unit,
                     person.c.level: level,
@@ -245,16 +248,17 @@ class Reader:
             rows, following = _page(connection, query, "employees", person.c.employee_id, cursor, limit)
         return Page(items=[_employee(row) for row in rows], next=following)
 
-    def employee(self, employee_id: str) -> EmployeeDetail:
+    def employee(self, employee_id: str, seen: Limit = NO_LIMIT) -> EmployeeDetail:
         """Return one employee, with who speaks for them.
 
         Raises:
-            NotKnown: no profile of anybody of that id is known.
+            NotKnown: no profile of anybody of that id is known, or not to who asks.
         """
         with self._engine.connect() as connection:
             now = _now(connection)
             person = in_force(now, "person")
-            found = _one(connection, select(person).where(person.c.employee_id == employee_id), "employee")
+            may_be_seen = seen.person(person.c.employee_id, connection, now)
+            found = _one(connection, select(person).where(person.c.employee_id == employee_id, may_be_seen), "employee")
             sponsor = in_force(now, "sponsor")
             sponsors = connection.execute(
                 select(
@@ -274,7 +278,7 @@ class Reader:
             ).all()
             asked = connection.execute(
                 _prompts()
-                .where(prompts.c.employee_id == employee_id, prompts.c.status == "open")
+                .where(prompts.c.employee_id == employee_id, prompts.c.status == "open", seen.prompt(connection, now))
                 .order_by(prompts.c.prompt_id)
             ).mappings()
             standing_prompts = [_prompt(row) for row in asked]
@@ -353,8 +357,9 @@ class Reader:
         sponsor: str | None = None,
         employee: str | None = None,
         status: str | None = None,
+        seen: Limit = NO_LIMIT,
     ) -> Page[Prompt]:
-        """Return prompts by id.
+        """Return prompts by id. `seen` is what who asks may see.
 
         Raises:
             BadCursor: the cursor is none of this list.
@@ -369,17 +374,19 @@ class Reader:
             },
         )
         with self._engine.connect() as connection:
+            query = query.where(seen.prompt(connection, _now(connection)))
             rows, following = _page(connection, query, "prompts", prompts.c.prompt_id, cursor, limit)
         return Page(items=[_prompt(row) for row in rows], next=following)
 
-    def prompt(self, prompt_id: str) -> PromptDetail:
+    def prompt(self, prompt_id: str, seen: Limit = NO_LIMIT) -> PromptDetail:
         """Return one prompt with its body, history and deliveries.
 
         Raises:
-            NotKnown: there is none of that id.
+            NotKnown: there is none of that id, or not for who asks.
         """
         with self._engine.connect() as connection:
-            row = _one(connection, _prompts().where(prompts.c.prompt_id == prompt_id), "prompt")
+            may_be_seen = seen.prompt(connection, _now(connection))
+            row = _one(connection, _prompts().where(prompts.c.prompt_id == prompt_id, may_be_seen), "prompt")
             history = _history(connection, prompt_history, prompt_history.c.prompt_id == prompt_id)
             sent = connection.execute(
                 select(deliveries)
@@ -407,28 +414,31 @@ class Reader:
         cycle: str | None = None,
         employee: str | None = None,
         status: str | None = None,
+        seen: Limit = NO_LIMIT,
     ) -> Page[Gap]:
-        """Return gaps by id.
+        """Return gaps by id. `seen` is what who asks may see.
 
         Raises:
             BadCursor: the cursor is none of this list.
         """
         with self._engine.connect() as connection:
+            now = _now(connection)
             query = _where(
-                _gaps(_now(connection)),
+                _gaps(now).where(seen.gap(connection, now)),
                 {gaps.c.cycle_id: cycle, gaps.c.employee_id: employee, gaps.c.status: status},
             )
             rows, following = _page(connection, query, "gaps", gaps.c.gap_id, cursor, limit)
         return Page(items=[_gap(row) for row in rows], next=following)
 
-    def gap(self, gap_id: str) -> GapDetail:
+    def gap(self, gap_id: str, seen: Limit = NO_LIMIT) -> GapDetail:
         """Return one gap with its history.
 
         Raises:
-            NotKnown: there is none of that id.
+            NotKnown: there is none of that id, or not for who asks.
         """
         with self._engine.connect() as connection:
-            row = _one(connection, _gaps(_now(connection)).where(gaps.c.gap_id == gap_id), "gap")
+            now = _now(connection)
+            row = _one(connection, _gaps(now).where(gaps.c.gap_id == gap_id, seen.gap(connection, now)), "gap")
             history = _history(connection, gap_history, gap_history.c.gap_id == gap_id)
         return GapDetail(**dict(_gap(row)), because_of=row["because_of"], history=history)
 

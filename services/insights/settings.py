@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -9,6 +10,8 @@ from pydantic_settings import SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from shared.processing import read_processing
+from shared.service.access import AccessSettings
 from shared.service.settings import http_port
 from shared.streaming.service import StreamSettings
 
@@ -28,7 +31,12 @@ def _supported_url(text: str) -> str:
     return text
 
 
-class InsightsSettings(StreamSettings):
+def _processing(path: Path) -> Path:
+    read_processing(path)
+    return path
+
+
+class InsightsSettings(StreamSettings, AccessSettings):
     """Settings of `python -m services.insights`."""
 
     model_config = SettingsConfigDict(env_prefix="INSIGHTS_", hide_input_in_errors=True)
@@ -49,6 +57,10 @@ class InsightsSettings(StreamSettings):
         15.0,
         gt=0,
         description="seconds between two measurings; longer where one takes long, so that it is a tenth of the time",
+    )
+    processing_file: Annotated[Path, AfterValidator(_processing)] = Field(
+        Path("deploy/processing.yaml"),
+        description="the record of processing: which data there are, why, on which legal basis, for how long",
     )
     least_group: int = Field(
         10, ge=5, le=1000, description="people whom a group has at least to be shown beside others (k)"

@@ -52,6 +52,7 @@ class EmployeePatched(_PersonChange):
     manager_id: EmployeeId | None = Field(None, description="an empty one says that there is no manager")
     location: str | None = None
     timezone: str | None = Field(None, description="as the feed's shape has checked it")
+    locale: str | None = None
 
 
 class EmployeeDeparted(_PersonChange):

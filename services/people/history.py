@@ -26,6 +26,7 @@ class Standing(NamedTuple):
     manager_id: EmployeeId | None
     location: str
     timezone: str
+    locale: str | None
     active: bool
 
 
@@ -97,6 +98,7 @@ def _standing(fields: Fields) -> Standing | None:
         manager_id=fields.manager_id or None,
         location=fields.location or "",
         timezone=fields.timezone or "UTC",
+        locale=fields.locale or None,
         active=fields.active is not False,
     )
 

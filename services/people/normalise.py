@@ -87,6 +87,7 @@ def _patched(event: FeedEvent, payload: EmployeeFields) -> EmployeePatched:
         manager_id=payload.manager_id,
         location=payload.location,
         timezone=payload.timezone,
+        locale=payload.locale,
     )
 
 

@@ -28,6 +28,7 @@ class Fields(msgspec.Struct, frozen=True, omit_defaults=True):
     """Empty where it was said that there is none."""
     location: str | None = None
     timezone: str | None = None
+    locale: str | None = None
     active: bool | None = None
 
 

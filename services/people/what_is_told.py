@@ -119,6 +119,7 @@ def _patch(change: EmployeePatched | EmployeeDeparted) -> Patch:
                 manager_id=change.manager_id,
                 location=change.location,
                 timezone=change.timezone,
+                locale=change.locale,
                 active=True if change.hired else None,
             )
         case EmployeeDeparted():
@@ -337,6 +338,7 @@ def _snapshot(person: PersonState, current: Standing, left: datetime | None, org
         level=current.level,
         unit_path=org.path(current.unit_id),
         timezone=current.timezone,
+        locale=current.locale,
         refs=person.refs,
         left_at=left,
         introductions=introductions(person.contacts, _tied_to(person) | {person.manager_told}),

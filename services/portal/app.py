@@ -21,6 +21,9 @@ from services.portal.following import Follower
 from services.portal.guards import BadForm, FromElsewhere, Guarded, Limits, TooOften
 from services.portal.handlers import Desk, NotFound, Sink, html, portal_router
 from services.portal.metrics import ACK_SECONDS, BYTES_IN_FLIGHT, RECORDS_IN_FLIGHT, TURNED_AWAY
+from services.portal.own import FEED
+from services.portal.own_pages import OwnPages
+from services.portal.own_routes import own_router
 from services.portal.pages import Pages
 from services.portal.projection import ANSWERS
 from services.portal.sessions import NotSignedIn, Sessions, StaleForm
@@ -47,7 +50,7 @@ def build(settings: PortalSettings) -> Portal:
     sink = KafkaSink(
         settings.kafka_bootstrap_servers,
         name=NAME,
-        topics=[ANSWERS, SPONSOR_CHOICES, PORTAL_AUDIT],
+        topics=[ANSWERS, SPONSOR_CHOICES, FEED, PORTAL_AUDIT],
         metrics=SinkMetrics(RECORDS_IN_FLIGHT, BYTES_IN_FLIGHT, ACK_SECONDS),
         ack_seconds=settings.ack_timeout_seconds,
         max_records=_MAX_IN_FLIGHT_RECORDS,
@@ -110,11 +113,14 @@ def http_app(
         told = store.now() if settings.clock == "log" else None
         return told or wall()
 
+    seconds = settings.session_minutes * 60
+    sessions = Sessions(keys, seconds, "link" if provider is None else "sign-in")
     limits = Limits(settings.link_openings_per_minute, settings.requests_per_minute)
     desk = Desk(
         store=store,
         sink=sink,
-        sessions=Sessions(keys, settings.session_minutes * 60, "link" if provider is None else "sign-in"),
+        sessions=sessions,
+        own_sessions=Sessions(keys, seconds, "own-link") if provider is None else sessions,
         pages=Pages(languages),
         languages=languages,
         limits=limits,
@@ -127,6 +133,7 @@ def http_app(
     # No document of an API: what is here is for people.
     app = FastAPI(title="Sponsorship tracker: portal", openapi_url=None)
     app.include_router(portal_router(desk))
+    app.include_router(own_router(desk, OwnPages(desk.pages)))
     app.include_router(unsubscribe_router(desk, limits, keys))
     app.router.routes.extend(operations_routes(health))
     _say_what_is_wrong(app, desk, signs_in=provider is not None)

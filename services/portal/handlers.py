@@ -19,7 +19,7 @@ from services.portal.answering import BadAnswer, Given, NotNow
 from services.portal.guards import Limits, check_origin, read_form
 from services.portal.metrics import ANSWERS, VISIBLE_SECONDS
 from services.portal.pages import STYLE, STYLE_NAME, Pages, Reader, snooze_times
-from services.portal.sessions import COOKIE, NotSignedIn, Session, Sessions, StaleForm
+from services.portal.sessions import NotSignedIn, Session, Sessions, StaleForm
 from services.portal.sign_in import Provider, SignInFailed
 from services.portal.store import Store, StoredPrompt
 from shared.contracts.audit import AuditedAction, AuditedView, PortalAudited
@@ -27,7 +27,7 @@ from shared.contracts.career import write_contract
 from shared.contracts.choices import PreferencesSet, Resumed, SponsorChoice, Stopped
 from shared.contracts.ids import EmployeeId, EventId, PromptId, Ref, stable_id
 from shared.languages import Language, choose
-from shared.portal_links import BadLink, read_link
+from shared.portal_links import BadLink, read_link, read_own_link
 from shared.streaming.records import Output
 from shared.streaming.sink import NotWritten
 from shared.streaming.topics import PORTAL_AUDIT
@@ -61,7 +61,8 @@ class Desk:
     Args:
         store: the read model.
         sink: to Kafka.
-        sessions: who is who.
+        sessions: who is who, for prompts.
+        own_sessions: who is who, for the evidence about oneself; the same where people sign in.
         pages: what people see.
         limits: what is too often.
         keys: all keys that sign links, newest first.
@@ -77,6 +78,7 @@ class Desk:
         store: Store,
         sink: Sink,
         sessions: Sessions,
+        own_sessions: Sessions,
         pages: Pages,
         languages: dict[str, Language],
         limits: Limits,
@@ -93,6 +95,7 @@ class Desk:
         self._sink = sink
         self._provider = provider
         self._sessions = sessions
+        self._own_sessions = own_sessions
         self._languages = languages
         self._limits = limits
         self._keys = keys
@@ -103,6 +106,11 @@ class Desk:
     def tags(self) -> list[str]:
         """The languages that can be chosen."""
         return list(self._languages)
+
+    @property
+    def signs_in(self) -> bool:
+        """Whether people sign in, and a link alone is not enough."""
+        return self._provider is not None
 
     def turn(self, person_id: EmployeeId) -> asyncio.Lock:
         """Return the lock under which a person's answers come one after the other, whichever tab they come from."""
@@ -121,15 +129,30 @@ class Desk:
         except BadLink as exc:
             await self.audit("link_refused", None, detail=str(exc))
             raise
-        session = self._signed_in_already(request, link.sponsor_id)
+        session = self._signed_in_already(request, self._sessions, link.sponsor_id)
         if session is None and self._provider is not None:
             return await self._to_provider(self._provider, link.prompt_id)
         session = session or self._sessions.begin(link.sponsor_id)
         await self.audit("link_opened", session, prompt_id=link.prompt_id)
         return self._let_in(session, f"/prompts/{link.prompt_id}")
 
-    async def sign_in(self, request: Request) -> Response:
-        """Send somebody to the provider who wants to see their own pages.
+    async def open_own_link(self, request: Request, token: str) -> Response:
+        """Let the link's person in to the evidence about themselves; as `open_link`."""
+        self._limits.opening(request.client.host if request.client else "")
+        try:
+            person_id = read_own_link(self._keys, token, self._wall())
+        except BadLink as exc:
+            await self.audit("link_refused", None, detail=str(exc))
+            raise
+        session = self._signed_in_already(request, self._own_sessions, person_id)
+        if session is None and self._provider is not None:
+            return await self._to_provider(self._provider, None, own=True)
+        session = session or self._own_sessions.begin(person_id)
+        await self.audit("own_link_opened", session, employee_id=person_id)
+        return self._let_in(session, "/me")
+
+    async def sign_in(self, request: Request, *, own: bool = False) -> Response:
+        """Send somebody to the provider who wants to see their protégés, or the evidence about themselves.
 
         Raises:
             NotFound: nobody signs in here.
@@ -137,7 +160,7 @@ class Desk:
         if self._provider is None:
             raise NotFound
         self._limits.opening(request.client.host if request.client else "")
-        return await self._to_provider(self._provider, None)
+        return await self._to_provider(self._provider, None, own=own)
 
     async def signed_in(self, request: Request) -> Response:
         """Let somebody in whom the provider has sent back.
@@ -159,7 +182,8 @@ class Desk:
         session = self._sessions.begin(person)
         await self.audit("signed_in", session, prompt_id=who.prompt_id)
         # A prompt that is somebody else's is not found there, as any other that one asks for.
-        answer = self._let_in(session, "/" if who.prompt_id is None else f"/prompts/{who.prompt_id}")
+        path = "/me" if who.own else "/" if who.prompt_id is None else f"/prompts/{who.prompt_id}"
+        answer = self._let_in(session, path)
         answer.delete_cookie(sign_in.COOKIE)
         return answer
 
@@ -169,8 +193,8 @@ class Desk:
             raise SignInFailed("nobody is known by what the provider calls them")
         return person
 
-    async def _to_provider(self, provider: Provider, prompt_id: PromptId | None) -> Response:
-        begun = await provider.begin(prompt_id)
+    async def _to_provider(self, provider: Provider, prompt_id: PromptId | None, *, own: bool = False) -> Response:
+        begun = await provider.begin(prompt_id, own=own)
         answer = see(begun.address)
         answer.set_cookie(
             sign_in.COOKIE,
@@ -183,33 +207,40 @@ class Desk:
         return answer
 
     def _let_in(self, session: Session, path: str) -> Response:
-        answer = see(path)
+        answer, sessions = see(path), self._sessions_of(session)
         answer.set_cookie(
-            self._cookie_name(),
-            self._sessions.cookie(session),
-            max_age=self._sessions.seconds,
+            self._cookie_name(sessions),
+            sessions.cookie(session),
+            max_age=sessions.seconds,
             secure=self._secure(),
             httponly=True,
             samesite="lax",  # not strict: the redirect is part of a way that began in a mail
         )
         return answer
 
-    def _signed_in_already(self, request: Request, person_id: EmployeeId) -> Session | None:
+    def _signed_in_already(self, request: Request, sessions: Sessions, person_id: EmployeeId) -> Session | None:
         """Return the session that this browser has for the same person: what is open in its other tabs goes on."""
         try:
-            session = self._sessions.read(request.cookies.get(self._cookie_name()))
+            session = sessions.read(request.cookies.get(self._cookie_name(sessions)))
         except NotSignedIn:
             return None
         return session if session.person_id == person_id else None
 
     def session(self, request: Request) -> Session:
-        """Return who asks.
+        """Return who asks, for prompts.
 
         Raises:
             NotSignedIn: nobody we know.
             TooOften: they ask too much.
         """
-        session = self._sessions.read(request.cookies.get(self._cookie_name()))
+        return self._session(request, self._sessions)
+
+    def own_session(self, request: Request) -> Session:
+        """Return who asks, for the evidence about themselves; raises as `session`."""
+        return self._session(request, self._own_sessions)
+
+    def _session(self, request: Request, sessions: Sessions) -> Session:
+        session = sessions.read(request.cookies.get(self._cookie_name(sessions)))
         self._limits.request(session.name)
         return session
 
@@ -231,10 +262,12 @@ class Desk:
         """
         return self._sessions.check_form(session, _first(fields, "form"))
 
-    def signed_out(self) -> Response:
+    def signed_out(self, session: Session) -> Response:
         """Return the way to the page that says so."""
         answer = see("/signed-out")
-        answer.delete_cookie(self._cookie_name(), secure=self._secure(), httponly=True, samesite="lax")
+        answer.delete_cookie(
+            self._cookie_name(self._sessions_of(session)), secure=self._secure(), httponly=True, samesite="lax"
+        )
         return answer
 
     async def reader(self, request: Request, session: Session | None = None) -> Reader:
@@ -258,9 +291,12 @@ class Desk:
     def _secure(self) -> bool:
         return self.portal_url.startswith("https:")
 
-    def _cookie_name(self) -> str:
+    def _sessions_of(self, session: Session) -> Sessions:
+        return self._own_sessions if session.opens == "own" else self._sessions
+
+    def _cookie_name(self, sessions: Sessions) -> str:
         # The prefix makes browsers refuse the cookie from any other host, and over http.
-        return f"__Host-{COOKIE}" if self._secure() else COOKIE
+        return f"__Host-{sessions.cookie_name}" if self._secure() else sessions.cookie_name
 
     # -- what --------------------------------------------------------------------------------------
 
@@ -290,37 +326,62 @@ class Desk:
             NotWritten: it is not known to be safe; it may be sent again.
         """
         about = {"prompt_id": prompt.prompt_id, "employee_id": prompt.employee_id}
-        await self._write(session, given.kind, given.event_id, given.output, **about)
+        await self._write(session, given.kind, given.event_id, given.output, given.event_id, **about)
 
     async def took_back(self, session: Session, employee_id: EmployeeId, given: Given) -> None:
         """Write that a "not me" is taken back; as `answer`."""
-        await self._write(session, given.kind, given.event_id, given.output, employee_id=employee_id)
+        await self._write(session, given.kind, given.event_id, given.output, given.event_id, employee_id=employee_id)
 
     async def chose(self, session: Session, what: AuditedAction, choice: SponsorChoice) -> None:
         """Write a choice; as `answer`."""
-        await self._write(session, what, choice.id, answering.choice_output(choice))
+        await self._write(session, what, choice.id, answering.choice_output(choice), choice.id)
+
+    async def state(
+        self, session: Session, what: AuditedAction, event_id: EventId, statement_id: EventId, output: Output
+    ) -> bool:
+        """Write what a person says of themselves, with its audit; return whether our own pages show it yet.
+
+        Args:
+            session: who says so.
+            what: for metrics and audit.
+            event_id: the feed event's.
+            statement_id: the id of what the event becomes in the log, from which we read it back.
+            output: the event.
+
+        Raises:
+            NotWritten: it is not known to be safe; it may be sent again.
+        """
+        return await self._write(session, what, event_id, output, statement_id, employee_id=session.person_id)
 
     async def _write(
-        self, session: Session, what: AuditedAction, event_id: EventId, output: Output, **about: Any
-    ) -> None:
-        if await asyncio.to_thread(self.store.knows, event_id):
-            return
+        self,
+        session: Session,
+        what: AuditedAction,
+        event_id: EventId,
+        output: Output,
+        read_back: EventId,
+        /,
+        **about: Any,
+    ) -> bool:
+        if await asyncio.to_thread(self.store.knows, read_back):
+            return True
         note = self._audited(EventId(stable_id("audit", event_id)), what, session, event_id=event_id, **about)
         await (await self._sink.send([output, note]))
         ANSWERS.labels(what).inc()
-        await self._until_visible(event_id)
+        return await self._until_visible(read_back)
 
     async def note(self, session: Session, what: AuditedAction) -> None:
         """Note an action that leads to no event."""
         await (await self._sink.send([self._audited(EventId(str(uuid4())), what, session)]))
 
-    async def _until_visible(self, event_id: EventId) -> None:
+    async def _until_visible(self, event_id: EventId) -> bool:
         """Wait until this process has read an answer back. It is safe already: who has waited long enough goes on."""
         begun = monotonic()
         if await _in_time(lambda: self.store.knows(event_id)):
             VISIBLE_SECONDS.observe(monotonic() - begun)
-        else:
-            log.warning("an answer is safe in Kafka and not read back yet", waited_seconds=_VISIBLE_WITHIN_SECONDS)
+            return True
+        log.warning("an answer is safe in Kafka and not read back yet", waited_seconds=_VISIBLE_WITHIN_SECONDS)
+        return False
 
     async def until_asked_again(self, prompt_id: PromptId) -> None:
         """Wait until a prompt whose answer was taken back is asked again; its page says how it stands if that lasts."""
@@ -521,7 +582,7 @@ def portal_router(desk: Desk) -> APIRouter:
         session = desk.session(request)
         desk.showing(session, await desk.form(request))
         await desk.note(session, "signed_out")
-        return desk.signed_out()
+        return desk.signed_out(session)
 
     @router.get(f"/static/{STYLE_NAME}")
     async def style() -> Response:

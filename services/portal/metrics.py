@@ -13,7 +13,8 @@ REQUEST_SECONDS = Histogram(
 ANSWERS = Counter(
     "portal_answers_total",
     "Answers and choices that Kafka acknowledged, by kind: endorsed, declined, snoozed, not_mine, "
-    "taken_back, stopped, resumed, preferences_set",
+    "taken_back, stopped, resumed, preferences_set, achievement_added, achievement_corrected, achievement_hidden, "
+    "achievement_shown",
     ["kind"],
 )
 TURNED_AWAY = Counter(

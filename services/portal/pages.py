@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -22,9 +21,10 @@ from services.portal.sessions import Session
 from services.portal.store import Protege, StoredPrompt
 from shared.contracts.career import CycleKind
 from shared.contracts.choices import PreferencesSet
-from shared.contracts.outputs import Evidence, ReasonCode, WithdrawnBecause
+from shared.contracts.outputs import Evidence
 from shared.languages import Language, marked
-from shared.plain_text import plain, sentence
+from shared.plain_text import plain, sentence, web_address
+from shared.prompt_text import NO_MORE, REASONS
 
 _HERE: Final = Path(__file__).parent
 STATIC: Final = _HERE / "static"
@@ -45,24 +45,6 @@ KINDS: Final[dict[CycleKind, str]] = {
     "raise": marked("Pay rise"),
     "role": marked("Role"),
     "stretch": marked("Stretch assignment"),
-}
-_REASONS: Final[dict[ReasonCode, str]] = {
-    "competency": marked("It shows what this decision looks for."),
-    "impact": marked("It mattered beyond one desk."),
-    "recent": marked("It is recent."),
-    "seen_by_you": marked("You saw it yourself."),
-    "not_yet_seen": marked("You are not among those named as having seen it."),
-    "variety": marked("It adds another side to the picture."),
-    "spoken_for": marked("Somebody else has already spoken for them."),
-}
-_WITHDRAWN: Final[dict[WithdrawnBecause, str]] = {
-    "cycle_closed": marked("The decision is closed."),
-    "cycle_cancelled": marked("The decision will not take place."),
-    "out_of_scope": marked("This person is not among those it is about any more."),
-    "relationship_ended": marked("You are not this person's sponsor any more."),
-    "sponsor_left": marked("Whom it was sent to has left the company."),
-    "employee_left": marked("This person has left the company."),
-    "declined": marked("You said that you will not speak for this person this time."),
 }
 MISTAKES: Final = {
     "not_safe": marked(
@@ -117,7 +99,7 @@ class Pages:
         body = prompt.body
         zone = reader.timezone or prompt.timezone
         settled = answering.settled_by(prompt)
-        return self._render(
+        return self.render(
             "prompt.html",
             reader,
             prompt=prompt,
@@ -126,7 +108,6 @@ class Pages:
             zone=zone,
             settled=settled,
             undoable=answering.undoable(prompt, reader.now),
-            ended=_WITHDRAWN.get(prompt.withdrawn_because),  # type: ignore[call-overload]
             snoozed_until=answering.snoozed_until(prompt, reader.now) if how == "open" else None,
             snoozes=snooze_times(prompt, reader.now) if how == "open" else {},
             words=written if written is not None else draft(body, reader.language) if body and how == "open" else "",
@@ -149,7 +130,7 @@ class Pages:
         for some in (due, later):
             some.sort(key=lambda one: (one.body.opportunity.closes_at if one.body else reader.now, one.prompt_id))
         asked = {prompt.employee_id for prompt in (*due, *later)}
-        return self._render(
+        return self.render(
             "proteges.html",
             reader,
             name=name,
@@ -161,7 +142,6 @@ class Pages:
             )[:ENDED_SHOWN],
             standing=standing,
             undoable=answering.undoable,
-            withdrawn=_WITHDRAWN,
             snoozed_until=answering.snoozed_until,
         )
 
@@ -176,7 +156,7 @@ class Pages:
     ) -> str:
         """Return the page on which a sponsor says when and how often they want to be asked."""
         leave = [(one.first.isoformat(), one.last.isoformat()) for one in chosen.leave] if chosen else []
-        return self._render(
+        return self.render(
             "preferences.html",
             reader,
             chosen=chosen,
@@ -190,13 +170,14 @@ class Pages:
 
     def message(self, reader: Reader, title: str, text: str, *, back: str | None = None) -> str:
         """Return a page that says one thing, both marked texts; `back` is where one can go on."""
-        return self._render("message.html", reader, title=title, text=text, back=back)
+        return self.render("message.html", reader, title=title, text=text, back=back)
 
     def stop(self, reader: Reader, action: str) -> str:
         """Return the page that asks somebody who is not signed in whether all messages are to stop."""
-        return self._render("stop.html", reader, action=action)
+        return self.render("stop.html", reader, action=action)
 
-    def _render(self, template: str, reader: Reader, **shown: Any) -> str:
+    def render(self, template: str, reader: Reader, **shown: Any) -> str:
+        """Return the page of a template, with what it shows."""
         environment = self._environments[reader.language.tag]
         return environment.get_template(template).render(reader=reader, style=STYLE_NAME, **shown)
 
@@ -228,8 +209,9 @@ def _environment(language: Language) -> Environment:
         "plain": plain,
         "sentence": sentence,
         "name": _name,
-        "link": _link,
+        "link": web_address,
         "reasons": partial(_reasons, language),
+        "ended": lambda because: _sentence(language.say(NO_MORE[because])) if because is not None else "",
         "clock": lambda at: "" if at is None else f"{at:%H:%M}",
     }
     return environment
@@ -240,20 +222,15 @@ def _name(text: str) -> Markup:
     return Markup("<bdi>{}</bdi>").format(escape(plain(text)))
 
 
-def _link(address: str) -> str:
-    """Return an address that may be followed; nothing where it is none: sources may send any text."""
-    try:
-        parts = urlsplit(address.strip())
-    except ValueError:
-        return ""
-    return address.strip() if parts.scheme in ("http", "https") and parts.netloc else ""
-
-
 def _reasons(language: Language, piece: Evidence) -> list[str]:
     # The words are the correlator's, in English; what their code says can be said in any language.
     if language.tag == "en":
         return [sentence(plain(reason.text).replace("_", " ")) for reason in piece.reasons]
-    return [language.say(_REASONS[reason.code]) for reason in piece.reasons]
+    return [_sentence(language.say(REASONS[reason.code])) for reason in piece.reasons]
+
+
+def _sentence(clause: str) -> str:
+    return sentence(clause[:1].upper() + clause[1:])
 
 
 def _weekdays(language: Language) -> dict[int, str]:

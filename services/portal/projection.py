@@ -10,19 +10,30 @@ import msgspec
 from sqlalchemy import Table
 
 from services.portal.tables import (
+    achievements,
     answers,
     choices,
     clock,
     identities,
+    own_statements,
+    owners_words,
     people,
     prompts,
     taken_back,
+    tellings,
     tie_ends,
     tie_starts,
 )
 from shared.contracts.career import (
+    SELF,
+    AchievementCorrected,
+    AchievementHidden,
+    AchievementRecorded,
+    AchievementRetracted,
+    AchievementShown,
     ClockTicked,
     EmployeeChanged,
+    EmployeeEvent,
     EmployeeJoined,
     EmployeeLeft,
     EmployeeMoved,
@@ -42,7 +53,7 @@ from shared.contracts.feeds import (
     PromptRefused,
     read_payload,
 )
-from shared.contracts.ids import EmployeeId, EventId, Ref, prompt_id, stable_id
+from shared.contracts.ids import AchievementId, EmployeeId, EventId, Ref, prompt_id, stable_id
 from shared.contracts.outputs import PromptFulfilled, PromptOpened, PromptUpdated, PromptWithdrawn, read_prompt_event
 from shared.streaming.records import Record
 from shared.streaming.topics import CAREER_EVENTS, IDENTITIES, PROMPTS, SPONSOR_CHOICES, feed_topic
@@ -113,6 +124,9 @@ def _prompt(record: Record) -> Iterator[Row]:
     if isinstance(event, PromptOpened):
         row["opened_by"] = event.version
     yield Row(prompts, row)
+    if isinstance(event, PromptOpened | PromptUpdated):
+        told = ("prompt_id", "version", "employee_id", "cycle_id", "body")
+        yield Row(tellings, {"at": event.at} | {name: row[name] for name in told})
 
 
 def _answer(record: Record) -> Iterator[Row]:
@@ -174,13 +188,18 @@ _OF_USE: Final = {
     "employee.left",
     "relationship.started",
     "relationship.ended",
+    "achievement.recorded",
+    "achievement.corrected",
+    "achievement.retracted",
+    "achievement.hidden",
+    "achievement.shown",
     "clock.ticked",
 }
 
 
 def _career(record: Record) -> Iterator[Row]:
     value = _value(record)
-    # Most of the log is achievements: they are passed over before they cost anything.
+    # What is of no use costs nothing: it is told by its type, before the whole is looked at.
     if _type_of(value).type not in _OF_USE:
         return
     event = read_career_event(value)
@@ -206,8 +225,38 @@ def _career(record: Record) -> Iterator[Row]:
         case RelationshipEnded(kind="sponsor"):
             said = {"relationship_id": event.relationship_id, "said_at": event.at, "said_by": event.id}
             yield Row(tie_ends, said | {"ended_at": event.ended_at})
+        case AchievementRecorded() | AchievementCorrected():
+            done = event.achievement
+            yield Row(
+                achievements,
+                {
+                    **_said_of(done.achievement_id, event),
+                    "source": event.source.rpartition("#")[0],
+                    "retracted": False,
+                    "title": done.title,
+                    "outcome": done.outcome,
+                    "impact": done.impact,
+                    "occurred_on": done.occurred_on,
+                    "competencies": list(done.competencies),
+                    "link": done.link,
+                    "witnesses": list(done.witnesses),
+                },
+            )
+        case AchievementRetracted():
+            source = event.source.rpartition("#")[0]
+            yield Row(achievements, _said_of(event.achievement_id, event) | {"source": source, "retracted": True})
+        case AchievementHidden() | AchievementShown():
+            hidden = isinstance(event, AchievementHidden)
+            yield Row(owners_words, _said_of(event.achievement_id, event) | {"hidden": hidden})
         case ClockTicked():
             yield Row(clock, {"one": 1, "now": event.now})
+    if event.source.startswith(f"{SELF}#"):
+        yield Row(own_statements, {"event_id": event.id})
+
+
+def _said_of(achievement_id: AchievementId, event: EmployeeEvent) -> dict[str, Any]:
+    about = {"employee_id": event.employee_id, "achievement_id": achievement_id}
+    return about | {"said_at": event.at, "said_by": event.id}
 
 
 def _identity(record: Record) -> Iterator[Row]:

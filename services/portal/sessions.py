@@ -18,6 +18,11 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 from shared.contracts.ids import EmployeeId
 
 COOKIE: Final = "sponsorship-portal"
+OWN_COOKIE: Final = "sponsorship-own"
+
+Opens = Literal["prompts", "own", "all"]
+"""What a session lets its person see: prompts to them as a sponsor, the evidence about themselves, or both."""
+_BEGUN_BY: Final[dict[str, Opens]] = {"link": "prompts", "own-link": "own", "sign-in": "all"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +32,12 @@ class Session:
     Attributes:
         person_id: whose link it was.
         name: tells this session from others; in the audit.
+        opens: what it lets the person see.
     """
 
     person_id: EmployeeId
     name: str
+    opens: Opens = "prompts"
 
 
 class NotSignedIn(Exception):
@@ -47,17 +54,23 @@ class Sessions:
     Args:
         keys: all that are valid, newest first.
         seconds: how long a session is good for, and a form.
-        begun_by: what a session begins with, a link or a sign-in; those of the other kind are none.
+        begun_by: what a session begins with, a link to a prompt or to one's own evidence, or a sign-in; those of
+            another kind are none.
     """
 
-    def __init__(self, keys: Sequence[str], seconds: int, begun_by: Literal["link", "sign-in"] = "link") -> None:
+    def __init__(
+        self, keys: Sequence[str], seconds: int, begun_by: Literal["link", "own-link", "sign-in"] = "link"
+    ) -> None:
         self.seconds = seconds
+        self.opens = _BEGUN_BY[begun_by]
+        # One browser may hold a session of each: a sponsor is somebody's protégé, too.
+        self.cookie_name = OWN_COOKIE if self.opens == "own" else COOKIE
         self._cookies = _signer(keys, f"session-{begun_by}")
         self._forms = _signer(keys, "form")
 
     def begin(self, person_id: EmployeeId) -> Session:
         """Return a new session."""
-        return Session(person_id, secrets.token_urlsafe(9))
+        return Session(person_id, secrets.token_urlsafe(9), self.opens)
 
     def cookie(self, session: Session) -> str:
         """Return the cookie's value."""
@@ -73,7 +86,7 @@ class Sessions:
             person_id, name = self._cookies.loads(cookie or "", max_age=self.seconds)
         except (BadData, ValueError, TypeError) as exc:
             raise NotSignedIn from exc
-        return Session(EmployeeId(person_id), name)
+        return Session(EmployeeId(person_id), name, self.opens)
 
     def form_token(self, session: Session) -> str:
         """Return a token for one showing of a page; its forms carry it."""

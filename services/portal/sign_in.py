@@ -61,10 +61,12 @@ class SignedIn:
     Attributes:
         ref: how the provider names them.
         prompt_id: what they wanted to see; None for no prompt in particular.
+        own: whether they wanted to see the evidence about themselves.
     """
 
     ref: Ref
     prompt_id: PromptId | None
+    own: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +110,8 @@ class Provider:
         self._known: tuple[float, _Provider] | None = None
         self._asking = asyncio.Lock()
 
-    async def begin(self, prompt_id: PromptId | None) -> Begun:
-        """Return where to send a person who wants to see `prompt_id`.
+    async def begin(self, prompt_id: PromptId | None, *, own: bool = False) -> Begun:
+        """Return where to send a person who wants to see `prompt_id`, or the evidence about themselves.
 
         Raises:
             ProviderAway: it can't be asked.
@@ -118,7 +120,7 @@ class Provider:
         verifier, nonce = secrets.token_urlsafe(48), secrets.token_urlsafe(16)
         async with self._client() as client:
             address, state = client.create_authorization_url(provider.authorize, code_verifier=verifier, nonce=nonce)
-        return Begun(address, str(self._cookies.dumps([state, nonce, verifier, prompt_id])))
+        return Begun(address, str(self._cookies.dumps([state, nonce, verifier, prompt_id, own])))
 
     async def finish(self, cookie: str | None, answer: str) -> SignedIn:
         """Return who has come back.
@@ -131,7 +133,7 @@ class Provider:
             SignInFailed: it was not begun in this browser, took too long, or the provider did not confirm it.
         """
         try:
-            state, nonce, verifier, prompt_id = self._cookies.loads(cookie or "", max_age=TAKES_AT_MOST_SECONDS)
+            state, nonce, verifier, prompt_id, own = self._cookies.loads(cookie or "", max_age=TAKES_AT_MOST_SECONDS)
         except (BadData, ValueError, TypeError) as exc:
             raise SignInFailed("it was not begun in this browser, or took too long") from exc
         # The library takes an answer without a code for the wish of another way to a token.
@@ -148,7 +150,7 @@ class Provider:
         except httpx.HTTPError as exc:
             raise ProviderAway(f"the provider did not answer: {type(exc).__name__}") from exc
         claims = self._checked(token, provider, nonce)
-        return SignedIn(self._named(claims), None if prompt_id is None else PromptId(prompt_id))
+        return SignedIn(self._named(claims), None if prompt_id is None else PromptId(prompt_id), own)
 
     def _checked(self, token: Any, provider: _Provider, nonce: str) -> dict[str, Any]:
         """Return the claims of an ID token that is the provider's, for us, of now, and for this sign-in."""

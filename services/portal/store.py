@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -20,21 +20,26 @@ from services.portal.projection import ASKING, PREFERENCES, Row, being_sponsor_o
 from services.portal.tables import (
     NEWER_BY,
     SCHEMA,
+    achievements,
     answers,
     choices,
     clock,
     identities,
     metadata,
     origin,
+    own_statements,
+    owners_words,
     people,
     progress,
     prompts,
     taken_back,
+    tellings,
     tie_ends,
     tie_starts,
 )
+from shared.contracts.career import SELF
 from shared.contracts.choices import Mine, NotMine, PreferencesSet, Resumed, Stopped
-from shared.contracts.ids import EmployeeId, EventId, PromptId, Ref
+from shared.contracts.ids import AchievementId, EmployeeId, EventId, PromptId, Ref
 from shared.contracts.outputs import PromptBody
 from shared.database import open_database
 
@@ -102,6 +107,49 @@ class Protege:
     said_of_tie: NotMine | Mine | None
 
 
+@dataclass(frozen=True, slots=True)
+class StoredAchievement:
+    """An achievement as it was last stated, and its owner's word.
+
+    Attributes:
+        said_at: when its source said so.
+        said_by: the event that said so.
+        source: who said so, as it names itself.
+        own_words: whether that was the person whose it is.
+        hidden: whether they have hidden it.
+        word_at: when they last hid it or let it be shown; None where they never did.
+        word_by: the event that said so; empty where there is none.
+    """
+
+    employee_id: EmployeeId
+    achievement_id: AchievementId
+    said_at: datetime
+    said_by: EventId
+    source: str
+    own_words: bool
+    title: str
+    outcome: str
+    impact: int
+    occurred_on: date
+    competencies: tuple[str, ...]
+    link: str
+    witnesses: tuple[Ref, ...]
+    hidden: bool
+    word_at: datetime | None
+    word_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """A version of a prompt in which it stood: what its sponsor could see from then on."""
+
+    prompt_id: PromptId
+    version: int
+    cycle_id: str
+    at: datetime
+    body: PromptBody
+
+
 class Store:
     """The read model in a file.
 
@@ -165,11 +213,11 @@ class Store:
             return connection.scalar(select(clock.c.now))
 
     def knows(self, event_id: EventId) -> bool:
-        """Return whether an answer or a choice of this id has been taken in."""
+        """Return whether an answer, a choice or what somebody said of themselves, of this id, has been taken in."""
         with self._engine.connect() as connection:
             return any(
                 connection.scalar(select(table.c.event_id).where(table.c.event_id == event_id)) is not None
-                for table in (answers, taken_back, choices)
+                for table in (answers, taken_back, choices, own_statements)
             )
 
     def prompt(self, prompt_id: PromptId) -> StoredPrompt | None:
@@ -224,6 +272,46 @@ class Store:
             found = connection.scalar(select(identities.c.employee_id).where(identities.c.ref == ref))
         return None if found is None else EmployeeId(found)
 
+    def achievements_of(self, employee_id: EmployeeId) -> list[StoredAchievement]:
+        """Return what is on record about somebody, the newest first; without what was taken back."""
+        with self._engine.connect() as connection:
+            return _achievements(connection, achievements.c.employee_id == employee_id)
+
+    def achievement(self, employee_id: EmployeeId, achievement_id: AchievementId) -> StoredAchievement | None:
+        """Return one achievement of somebody's; None where there is none, or it was taken back."""
+        one = and_(achievements.c.employee_id == employee_id, achievements.c.achievement_id == achievement_id)
+        with self._engine.connect() as connection:
+            return next(iter(_achievements(connection, one)), None)
+
+    def tellings_about(self, employee_id: EmployeeId) -> list[Telling]:
+        """Return all that sponsors could see of somebody, in no order that matters."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(tellings).where(tellings.c.employee_id == employee_id)).mappings()
+            return [
+                Telling(
+                    PromptId(row["prompt_id"]),
+                    row["version"],
+                    row["cycle_id"],
+                    row["at"],
+                    PromptBody.model_validate(row["body"]),
+                )
+                for row in rows
+            ]
+
+    def names_of(self, refs: Iterable[Ref], now: datetime) -> dict[Ref, str]:
+        """Return the names of those whom these refs mean, as far as they are known."""
+        with self._engine.connect() as connection:
+            whom = {
+                Ref(ref): EmployeeId(employee)
+                for ref, employee in connection.execute(
+                    select(identities.c.ref, identities.c.employee_id).where(
+                        identities.c.ref.in_(list(refs)), identities.c.employee_id.is_not(None)
+                    )
+                ).tuples()
+            }
+            known = _people(connection, whom.values(), now)
+        return {ref: known[employee].name for ref, employee in whom.items() if employee in known}
+
     def preferences(self, sponsor_id: EmployeeId) -> PreferencesSet | None:
         """Return what a sponsor chose about being asked; None where they left it to the company."""
         with self._engine.connect() as connection:
@@ -268,8 +356,14 @@ def _prompts(connection: Connection, which: Any) -> list[StoredPrompt]:
             of_prompt.append(answer)
     undone = _taken_back(connection, [one["event_id"] for some in given.values() for one in some])
     ties = {who: _said_of_ties(connection, who) for who in {EmployeeId(row["sponsor_id"]) for row in rows}}
+    hidden = _hidden(connection, {EmployeeId(row["employee_id"]) for row in rows})
     return [
-        _prompt(row, [_answer(one, undone) for one in given[row["prompt_id"]]], ties[EmployeeId(row["sponsor_id"])])
+        _prompt(
+            row,
+            [_answer(one, undone) for one in given[row["prompt_id"]]],
+            ties[EmployeeId(row["sponsor_id"])],
+            hidden.get(row["employee_id"], set()),
+        )
         for row in rows
     ]
 
@@ -288,8 +382,15 @@ def _answer(row: RowMapping, undone: Mapping[EventId, datetime]) -> Answer:
     return Answer(event_id, row["kind"], row["at"], row["words"], undone.get(event_id))
 
 
-def _prompt(row: RowMapping, given: Sequence[Answer], ties: Mapping[str, NotMine | Mine]) -> StoredPrompt:
+def _prompt(
+    row: RowMapping, given: Sequence[Answer], ties: Mapping[str, NotMine | Mine], hidden: set[str]
+) -> StoredPrompt:
     employee = EmployeeId(row["employee_id"])
+    body = None if row["body"] is None else PromptBody.model_validate(row["body"])
+    if body is not None and hidden:
+        # Of a prompt that stands the correlator takes it away, in a moment; one that has ended is never written again.
+        kept = tuple(piece for piece in body.evidence if piece.evidence_id not in hidden)
+        body = body.model_copy(update={"evidence": kept})
     return StoredPrompt(
         prompt_id=PromptId(row["prompt_id"]),
         sponsor_id=EmployeeId(row["sponsor_id"]),
@@ -300,12 +401,58 @@ def _prompt(row: RowMapping, given: Sequence[Answer], ties: Mapping[str, NotMine
         opened_by=row["opened_by"] or 1,
         withdrawn_because=row["withdrawn_because"],
         endorsement_id=row["endorsement_id"],
-        body=None if row["body"] is None else PromptBody.model_validate(row["body"]),
+        body=body,
         timezone=row["timezone"] or "UTC",
         snoozed_until=row["snoozed_until"],
         answers=tuple(given),
         said_of_tie=ties.get(being_sponsor_of(employee)),
     )
+
+
+def _achievements(connection: Connection, which: Any) -> list[StoredAchievement]:
+    word = owners_words
+    same = and_(
+        word.c.employee_id == achievements.c.employee_id, word.c.achievement_id == achievements.c.achievement_id
+    )
+    rows = connection.execute(
+        select(achievements, word.c.hidden, word.c.said_at.label("word_at"), word.c.said_by.label("word_by"))
+        .outerjoin(word, same)
+        .where(which, achievements.c.retracted.is_(False))
+        .order_by(achievements.c.occurred_on.desc(), achievements.c.achievement_id)
+    ).mappings()
+    return [
+        StoredAchievement(
+            employee_id=EmployeeId(row["employee_id"]),
+            achievement_id=AchievementId(row["achievement_id"]),
+            said_at=row["said_at"],
+            said_by=EventId(row["said_by"]),
+            source=row["source"],
+            own_words=row["source"] == SELF,
+            title=row["title"],
+            outcome=row["outcome"],
+            impact=row["impact"],
+            occurred_on=row["occurred_on"],
+            competencies=tuple(row["competencies"]),
+            link=row["link"],
+            witnesses=tuple(map(Ref, row["witnesses"])),
+            hidden=bool(row["hidden"]),
+            word_at=row["word_at"],
+            word_by=row["word_by"] or "",
+        )
+        for row in rows
+    ]
+
+
+def _hidden(connection: Connection, employees: Iterable[EmployeeId]) -> dict[str, set[str]]:
+    """Return which achievements their owners have hidden."""
+    found: dict[str, set[str]] = {}
+    for employee, achievement in connection.execute(
+        select(owners_words.c.employee_id, owners_words.c.achievement_id).where(
+            owners_words.c.employee_id.in_(list(employees)), owners_words.c.hidden
+        )
+    ).tuples():
+        found.setdefault(employee, set()).add(achievement)
+    return found
 
 
 def _said_of_ties(connection: Connection, sponsor_id: EmployeeId) -> dict[str, NotMine | Mine]:

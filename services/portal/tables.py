@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from sqlalchemy import Boolean, Column, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import Boolean, Column, Date, Index, Integer, MetaData, String, Table, Text
 
 from shared.database import Json, UtcTime
 
-SCHEMA: Final = 3
+SCHEMA: Final = 4
 """Goes up with each change of the tables: a file of another number is filled anew from the log."""
 
 metadata = MetaData()
@@ -35,6 +35,56 @@ prompts = Table(
     Column("snoozed_until", UtcTime),
     Index("prompts_by_sponsor", "sponsor_id"),
     comment="each prompt as it stands or stood last; the body of one that has ended is the last that was shown",
+)
+
+tellings = Table(
+    "tellings",
+    metadata,
+    Column("prompt_id", String, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("employee_id", String, nullable=False),
+    Column("cycle_id", String, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("body", Json, nullable=False),
+    Index("tellings_by_employee", "employee_id"),
+    comment="all that a sponsor could see of somebody: a row for each version of a prompt, in which it stood",
+)
+
+achievements = Table(
+    "achievements",
+    metadata,
+    Column("employee_id", String, primary_key=True),
+    Column("achievement_id", String, primary_key=True),
+    Column("said_at", UtcTime, nullable=False),
+    Column("said_by", String, nullable=False),
+    Column("source", String, nullable=False),
+    Column("retracted", Boolean, nullable=False),
+    Column("title", Text),
+    Column("outcome", Text),
+    Column("impact", Integer),
+    Column("occurred_on", Date),
+    Column("competencies", Json),
+    Column("link", Text),
+    Column("witnesses", Json),
+    comment="the newest statement about each achievement",
+)
+
+owners_words = Table(
+    "owners_words",
+    metadata,
+    Column("employee_id", String, primary_key=True),
+    Column("achievement_id", String, primary_key=True),
+    Column("said_at", UtcTime, nullable=False),
+    Column("said_by", String, nullable=False),
+    Column("hidden", Boolean, nullable=False),
+    comment="whether the person whose achievement it is has hidden it",
+)
+
+own_statements = Table(
+    "own_statements",
+    metadata,
+    Column("event_id", String, primary_key=True),
+    comment="what people said of themselves here, as far as it has reached their logs",
 )
 
 answers = Table(
@@ -140,6 +190,10 @@ origin = Table(
 
 NEWER_BY: Final[Mapping[Table, tuple[str, ...]]] = {
     prompts: ("version",),
+    tellings: (),
+    achievements: ("said_at", "said_by"),
+    owners_words: ("said_at", "said_by"),
+    own_statements: (),
     answers: (),
     taken_back: (),
     choices: (),

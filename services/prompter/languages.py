@@ -1,4 +1,4 @@
-"""Decides in which language a sponsor's messages are written: their own choice above the company's default."""
+"""Decides in which language a sponsor's messages are written: their choice, above their records, above the default."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from shared.languages import Language, choose, read_languages
 _SERVICE: Final = Path(__file__).parent
 
 
-def language_of(company: str, chosen: str | None) -> str:
-    """Return the language's tag. A choice that there is no catalogue for falls back to the company's.
+def language_of(chosen: str | None, recorded: str | None, company: str) -> str:
+    """Return the tag of the first of these for which there is a catalogue; `de-AT` is written in `de`.
 
     Args:
+        chosen: the BCP 47 tag that the sponsor chose, if any.
+        recorded: the one that the company's records have of them, if any.
         company: the company's default.
-        chosen: the BCP 47 tag that the sponsor chose, if any; `de-AT` is written in `de`.
     """
-    return choose(read_languages(_SERVICE), chosen, company).tag
+    return choose(read_languages(_SERVICE), chosen, ",".join(tag for tag in (recorded, company) if tag)).tag
 
 
 def language(tag: str) -> Language:

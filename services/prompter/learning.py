@@ -102,7 +102,9 @@ def _described(sponsor: Sponsor, event: PromptEvent) -> Sponsor:
         sponsor.described is not None and sponsor.described > key
     ):
         return sponsor
-    return replace(sponsor, described=key, timezone=event.sponsor_timezone, refs=event.sponsor_refs)
+    return replace(
+        sponsor, described=key, timezone=event.sponsor_timezone, locale=event.sponsor_locale, refs=event.sponsor_refs
+    )
 
 
 def _preferring(before: Choices, key: Key, choice: PreferencesSet) -> Choices:

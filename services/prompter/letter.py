@@ -76,16 +76,19 @@ def letter(sponsor: Sponsor, outgoing: Outgoing, portal: PortalAddress | None) -
         slack=_ref(sponsor, _SLACK),
         stop=stop_link(portal.url, portal.key, EmployeeId(sponsor.sponsor_id)) if portal is not None else None,
         is_digest=outgoing.kind == "digest",
-        items=tuple(_item(sponsor, part, portal) for part in outgoing.parts),
+        items=tuple(_item(sponsor, part, portal, outgoing.timezone) for part in outgoing.parts),
         language=language(outgoing.language),
     )
 
 
-def _item(sponsor: Sponsor, part: Part, portal: PortalAddress | None) -> Item:
+def _item(sponsor: Sponsor, part: Part, portal: PortalAddress | None, timezone: str) -> Item:
     event = read_prompt_event(sponsor.prompts[part.prompt_id].event)
     link = None
-    if portal is not None and isinstance(event, PromptOpened | PromptUpdated):
-        link = prompt_link(portal.url, portal.key, event)
+    if isinstance(event, PromptOpened | PromptUpdated):
+        if portal is not None:
+            link = prompt_link(portal.url, portal.key, event)
+        if timezone:
+            event = event.model_copy(update={"sponsor_timezone": timezone})
     return Item(event, part.reminder, link)
 
 

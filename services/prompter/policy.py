@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, time
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import holidays
-import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from services.prompter.languages import known_language, language_of
 from shared.contracts.choices import Leave, PreferencesSet, Weekday
 from shared.contracts.outputs import ChannelName
+from shared.yaml_files import read_yaml
 
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-
-
-class BadPolicy(ValueError):
-    """The file is no policy; each line of the message names the line and the key, and says what to do."""
 
 
 class _Part(BaseModel):
@@ -149,13 +145,16 @@ class SponsorPolicy:
         return None
 
 
-def policy_of(company: Policy, chosen: PreferencesSet | None, timezone: str) -> SponsorPolicy:
+def policy_of(
+    company: Policy, chosen: PreferencesSet | None, timezone: str, locale: str | None = None
+) -> SponsorPolicy:
     """Return what holds for a sponsor.
 
     Args:
         company: the company's defaults.
         chosen: the sponsor's own choices, if they have made any.
-        timezone: theirs by the company's records.
+        timezone: theirs by the company's records, or its default.
+        locale: theirs by the company's records, None where they name none.
     """
     zone = (zone_of(chosen.timezone) if chosen and chosen.timezone else None) or zone_of(timezone) or ZoneInfo("UTC")
     begin = end = None
@@ -175,7 +174,7 @@ def policy_of(company: Policy, chosen: PreferencesSet | None, timezone: str) -> 
         messages_per_week=limits[1] or limits[0],
         leave=chosen.leave if chosen is not None else (),
         channels=tuple(dict.fromkeys((*first, *company.channels))),
-        language=language_of(company.language, chosen.language if chosen is not None else None),
+        language=language_of(chosen.language if chosen is not None else None, locale, company.language),
     )
 
 
@@ -183,28 +182,9 @@ def read_policy(path: Path) -> Policy:
     """Return the policy that the file holds.
 
     Raises:
-        BadPolicy: it can't be read, or is no policy.
+        BadFile: it can't be read, or is no policy.
     """
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise BadPolicy(f"{path}: can't be read: {exc}") from exc
-    try:
-        # Every scalar as text: as YAML 1.1 says, 18:00 would be the number 1080, and Norway's code the word false.
-        document = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 (builds nothing but text, lists and mappings)
-        root = yaml.compose(text, Loader=yaml.BaseLoader)
-    except yaml.YAMLError as exc:
-        raise BadPolicy(f"{path}: not YAML: {exc}") from exc
-    lines = dict(_lines(root)) if root is not None else {}
-    if twice := [f"{path}:{line}: {'.'.join(key)}: is there twice" for key, line in _twice(root)]:
-        raise BadPolicy("\n".join(twice))
-    try:
-        return Policy.model_validate(document)
-    except ValidationError as exc:
-        errors = exc.errors()
-        within = {error["loc"][:depth] for error in errors for depth in range(1, len(error["loc"]))}
-        told = [error for error in errors if error["loc"] not in within]  # a list is too short for what is wrong in it
-        raise BadPolicy("\n".join(f"{path}:{_complaint(error, lines)}" for error in told)) from exc
+    return read_yaml(path, Policy)
 
 
 def zone_of(name: str) -> ZoneInfo | None:
@@ -218,38 +198,3 @@ def zone_of(name: str) -> ZoneInfo | None:
 @lru_cache(maxsize=512)
 def _holidays_of(country: str, subdivision: str | None, year: int) -> Mapping[date, str]:
     return dict(holidays.country_holidays(country, subdiv=subdivision, years=year))
-
-
-_Key = tuple[str, ...]
-
-
-def _lines(node: yaml.Node, key: _Key = ()) -> Iterator[tuple[_Key, int]]:
-    """Yield where each key of the document is, by its path."""
-    yield key, node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        for name, value in node.value:
-            yield from _lines(value, (*key, str(name.value)))
-            yield (*key, str(name.value)), name.start_mark.line + 1
-    elif isinstance(node, yaml.SequenceNode):
-        for number, value in enumerate(node.value):
-            yield from _lines(value, (*key, str(number)))
-
-
-def _twice(node: yaml.Node | None, key: _Key = ()) -> Iterator[tuple[_Key, int]]:
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for name, value in node.value:
-            here = (*key, str(name.value))
-            if name.value in seen:
-                yield here, name.start_mark.line + 1
-            seen.add(name.value)
-            yield from _twice(value, here)
-
-
-def _complaint(error: Any, lines: Mapping[_Key, int]) -> str:
-    key = tuple(str(part) for part in error["loc"])
-    known = key
-    while known and known not in lines:  # a key that is missing has the line of what it is missing from
-        known = known[:-1]
-    said = "is not known here: is it misspelt?" if error["type"] == "extra_forbidden" else error["msg"]
-    return f"{lines.get(known, 1)}: {'.'.join(key) or 'the file'}: {said.removeprefix('Value error, ')}"

@@ -212,7 +212,7 @@ def policy_for(sponsor: Sponsor, company: Policy) -> SponsorPolicy:
     """Return the policy that holds for a sponsor, their own choices above the company's."""
     kept = sponsor.choices.preferences
     chosen = PreferencesSet.model_validate_json(kept[1]) if kept is not None else None
-    return policy_of(company, chosen, sponsor.timezone)
+    return policy_of(company, chosen, sponsor.timezone, sponsor.locale)
 
 
 # -- is there something to say --------------------------------------------------------------------
@@ -290,19 +290,20 @@ def _gathered_at(held: Held, policy: SponsorPolicy) -> datetime:
 
 
 def _outgoing(sponsor: Sponsor, verdicts: dict[str, Verdict], policy: SponsorPolicy) -> Outgoing | None:
+    written = (policy.language, policy.zone.key)
     for prompt_id, verdict in verdicts.items():
         if isinstance(verdict, TakeDown):
             version = sponsor.prompts[prompt_id].version
             record_id = version_event_id(PromptId(prompt_id), version)
-            return Outgoing(record_id, "end", (Part(prompt_id, version, record_id),), language=policy.language)
+            return Outgoing(record_id, "end", (Part(prompt_id, version, record_id),), False, *written)
     asks = [part for part, verdict in _parts(sponsor, verdicts) if isinstance(verdict, Ask)]
     if not asks:
         return None
     together = [part for part, _ in _parts(sponsor, verdicts)][:LARGEST_DIGEST]
     if policy.company.digest is None or len(together) < policy.company.digest.at_least:
-        return Outgoing(asks[0].record_id, "ask", (asks[0],), language=policy.language)
+        return Outgoing(asks[0].record_id, "ask", (asks[0],), False, *written)
     digest_id = stable_id("digest", *sorted(part.record_id for part in together))
-    return Outgoing(digest_id, "digest", tuple(together), language=policy.language)
+    return Outgoing(digest_id, "digest", tuple(together), False, *written)
 
 
 def _parts(sponsor: Sponsor, verdicts: dict[str, Verdict]) -> Iterator[tuple[Part, Ask | Wait]]:

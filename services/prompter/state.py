@@ -71,6 +71,7 @@ class Outgoing(msgspec.Struct, frozen=True):
         id: the idempotency key, the same at each attempt and in each channel.
         may_have_arrived: an answer was lost, or may have been: the process died meanwhile.
         language: the tag of what it is written in. Kept, so that what is sent again is what was sent.
+        timezone: in which its times are written, for the same reason; empty where it is that of each prompt.
     """
 
     id: str
@@ -78,6 +79,7 @@ class Outgoing(msgspec.Struct, frozen=True):
     parts: tuple[Part, ...]
     may_have_arrived: bool = False
     language: str = "en"
+    timezone: str = ""
 
 
 class Choices(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -98,7 +100,7 @@ class Sponsor(msgspec.Struct, frozen=True, omit_defaults=True):
     """All that is known of a sponsor.
 
     Attributes:
-        described: the event that `timezone` and `refs` are from.
+        described: the event that `timezone`, `locale` and `refs` are from.
         told: when messages that ask something reached them, within the last seven days.
     """
 
@@ -107,6 +109,7 @@ class Sponsor(msgspec.Struct, frozen=True, omit_defaults=True):
     choices: Choices = Choices()
     described: Key | None = None
     timezone: str = "UTC"
+    locale: str | None = None
     refs: tuple[str, ...] = ()
     told: tuple[datetime, ...] = ()
     outgoing: Outgoing | None = None

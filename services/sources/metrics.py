@@ -41,7 +41,8 @@ POLLED: Final = Counter(
 )
 LAST_POLL: Final = Gauge(
     "sources_last_poll_timestamp_seconds",
-    "When a page of a list that is polled was had last; before the first, when this began to poll it",
+    "When a page of a list that is polled was had last; before the first, when this began to poll it. Once a round had "
+    "to begin anew: when one has ended",
     ["source", "poll"],
 )
 POLL_OVERDUE_AFTER: Final = Gauge(

@@ -140,6 +140,8 @@ class Poller:
         self._give_up_seconds = give_up_seconds
         self._now = now
         self._sleep = sleep
+        self._begun_anew: set[str] = set()
+        """Lists whose round began anew, and has not ended since."""
         for one in self._lists:
             for outcome in ("news", "nothing_new", "failed"):
                 POLLS.labels(*one.labels, outcome)  # so that a rate over an outcome that never came is 0 and not absent
@@ -244,12 +246,16 @@ class Poller:
             # The vendor knows the page no more: the round begins anew, from when it would have begun.
             cursor = cursor.model_copy(update={"round": None})
             await self._write([cursor_record(polled.name, cursor)])
+            self._begun_anew.add(polled.name)
         return cursor
 
     def _count(self, polled: _List, cursor: Cursor, found: _Sorted, now: datetime) -> None:
         for outcome, records in (("sent", found.sent), ("unchanged", found.unchanged), ("unfit", found.unfit)):
             POLLED.labels(*polled.labels, outcome).inc(records)
-        LAST_POLL.labels(*polled.labels).set(now.timestamp())
+        if cursor.round is None:
+            self._begun_anew.discard(polled.name)
+        if polled.name not in self._begun_anew:  # or a list that breaks off at the same page each time would look well
+            LAST_POLL.labels(*polled.labels).set(now.timestamp())
         if cursor.news_at is not None:
             QUIET_SINCE.labels(*polled.labels).set(cursor.news_at.timestamp())
 

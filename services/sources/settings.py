@@ -34,7 +34,7 @@ class SourcesSettings(StreamSettings):
         ge=0,
         le=240,
         description="how long the records of a run of deliveries are tried for, in seconds; those that are not had by "
-        "then leave a dead letter. Below Kafka's limit between two polls, 300 s by default",
+        "then leave a dead letter. A page of a list that is polled is tried for as long, and then again later",
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,5 @@
-"""Who looked at what, and did what, on the portal: `portal-audit`, keyed by the person who was signed in."""
+"""Who looked at what, and did what: on the portal (`portal-audit`, keyed by the person who was signed in), and who read
+people's data elsewhere (`reads-audit`, keyed by the reader)."""
 
 from __future__ import annotations
 
@@ -17,6 +18,10 @@ AuditedView = Literal[
     "prompt_viewed",
     "proteges_viewed",
     "preferences_viewed",
+    "own_link_opened",
+    "own_evidence_viewed",
+    "own_told_viewed",
+    "own_form_viewed",
 ]
 AuditedAction = Literal[
     "endorsed",
@@ -27,6 +32,10 @@ AuditedAction = Literal[
     "stopped",
     "resumed",
     "preferences_set",
+    "achievement_added",
+    "achievement_corrected",
+    "achievement_hidden",
+    "achievement_shown",
     "signed_out",
 ]
 
@@ -46,6 +55,19 @@ class PortalAudited(Contract):
     employee_id: EmployeeId | None = Field(None, description="whom it was about: the protégé")
     event_id: EventId | None = Field(None, description="the event that the action led to")
     detail: str = Field("", description="why nobody was let in")
+
+
+class ReadAudited(Contract):
+    """Somebody asked insights or the correlator for people's data, and was given it or not."""
+
+    type: Literal["read.audited"] = "read.audited"
+    id: EventId
+    at: EventTime = Field(description="wall clock of the service")
+    who: str = Field(description="the reader's name in the access file")
+    role: str
+    sort: str | None = Field(description="the sort of data; None for a path that there is not")
+    asked: str = Field(description="path and query; the ids in it say whom it was about")
+    given: bool
 
 
 def read_audited(value: bytes) -> PortalAudited:

@@ -9,7 +9,7 @@ of two with the same time the one with the greater event id. So the order of arr
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple
 
 from pydantic import Field, TypeAdapter
 
@@ -142,7 +142,8 @@ class TiedPerson(Contract):
     name: Name
     level: Level
     unit_path: tuple[UnitId, ...]
-    timezone: str = "UTC"
+    timezone: str = Field("UTC", description="an IANA name; UTC too where the records name none")
+    locale: str | None = Field(None, description="a BCP 47 tag; None where the records name none")
     refs: tuple[PersonRef, ...] = Field(
         description="all names that sources have for them; witnesses are matched by these"
     )
@@ -197,6 +198,29 @@ class AchievementRetracted(_EmployeeEvent):
     type: Literal["achievement.retracted"] = "achievement.retracted"
     achievement_id: AchievementId
     reason: Text = ""
+
+
+class AchievementHidden(_EmployeeEvent):
+    """The employee does not want it used as evidence. Goes before all that sources say of it, also later."""
+
+    type: Literal["achievement.hidden"] = "achievement.hidden"
+    achievement_id: AchievementId
+
+
+class AchievementShown(_EmployeeEvent):
+    """The employee lets it be used again; of hidden and shown the newest holds."""
+
+    type: Literal["achievement.shown"] = "achievement.shown"
+    achievement_id: AchievementId
+
+
+SELF: Final = "urn:sponsorship-tracker:portal:self"
+"""The source, in CloudEvents' sense, of what employees say of themselves on the portal."""
+
+
+def is_self_reported(event: AchievementRecorded | AchievementCorrected) -> bool:
+    """Tell whether an achievement is stated in the words of the person whose it is."""
+    return event.source.startswith(f"{SELF}#")
 
 
 # -- endorsements and answers ---------------------------------------------------------------------
@@ -321,6 +345,8 @@ EmployeeEvent = (
     | AchievementRecorded
     | AchievementCorrected
     | AchievementRetracted
+    | AchievementHidden
+    | AchievementShown
     | EndorsementGiven
     | EndorsementWithdrawn
     | PromptDeclined

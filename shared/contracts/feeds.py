@@ -26,6 +26,7 @@ def _known_timezone(name: str) -> str:
 
 
 Timezone = Annotated[str, AfterValidator(_known_timezone)]
+Locale = Annotated[str, Field(max_length=35, description="a BCP 47 tag, as de or en-GB")]
 Id = Annotated[str, Field(min_length=1, max_length=200)]
 
 # -- feeds.people ---------------------------------------------------------------------------------
@@ -48,6 +49,7 @@ class EmployeeFields(Payload):
     manager_id: EmployeeId | None = None
     location: str | None = None
     timezone: Timezone | None = None
+    locale: Locale | None = None
     effective_at: SaidTime | None = None
 
 
@@ -120,6 +122,13 @@ class AchievementTakenBack(Payload):
     reason: Text = ""
 
 
+class AchievementOwned(Payload):
+    """``achievement.hidden`` and ``achievement.shown``: the word of the person whose achievement it is."""
+
+    achievement_id: Annotated[AchievementId, Field(min_length=1, max_length=200)]
+    employee: PersonRef
+
+
 class _Mailbox(Payload):
     email: Annotated[str, Field(min_length=3)]
 
@@ -181,6 +190,8 @@ ACHIEVEMENTS: Mapping[str, type[Payload]] = {
     "achievement.recorded": AchievementStated,
     "achievement.corrected": AchievementStated,
     "achievement.retracted": AchievementTakenBack,
+    "achievement.hidden": AchievementOwned,
+    "achievement.shown": AchievementOwned,
     "recognition.given": RecognitionGiven,
     "review.completed": ReviewCompleted,
     "issue.resolved": IssueResolved,

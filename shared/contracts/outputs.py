@@ -11,7 +11,9 @@ from shared.contracts.base import Contract, EventTime, Level, Name, Text
 from shared.contracts.career import CycleKind
 from shared.contracts.ids import CycleId, EmployeeId, EventId, GapId, PromptId, Ref, UnitId
 
-ReasonCode = Literal["competency", "impact", "recent", "seen_by_you", "not_yet_seen", "variety", "spoken_for"]
+ReasonCode = Literal[
+    "competency", "impact", "recent", "seen_by_you", "not_yet_seen", "variety", "spoken_for", "self_reported"
+]
 WithdrawnBecause = Literal[
     "cycle_closed",
     "cycle_cancelled",
@@ -106,6 +108,7 @@ class PromptOpened(_PromptEvent):
 
     type: Literal["prompt.opened"] = "prompt.opened"
     sponsor_timezone: str = "UTC"
+    sponsor_locale: str | None = Field(None, description="by the company's records: a BCP 47 tag, as de or en-GB")
     sponsor_refs: tuple[Ref, ...] = Field((), description="by what channels know the sponsor: email:…, slack:…")
     snoozed_until: EventTime | None = None
     evidence_strength: int | None = Field(
@@ -122,6 +125,7 @@ class PromptUpdated(_PromptEvent):
 
     type: Literal["prompt.updated"] = "prompt.updated"
     sponsor_timezone: str = "UTC"
+    sponsor_locale: str | None = Field(None, description="by the company's records: a BCP 47 tag, as de or en-GB")
     sponsor_refs: tuple[Ref, ...] = Field((), description="by what channels know the sponsor: email:…, slack:…")
     snoozed_until: EventTime | None = None
     body: PromptBody

@@ -81,6 +81,7 @@ class PromptOpened(_PromptEvent, frozen=True, gc=False, kw_only=True):
 
     type: Literal["prompt.opened"] = "prompt.opened"
     sponsor_timezone: str
+    sponsor_locale: str | None
     sponsor_refs: tuple[Ref, ...]
     snoozed_until: datetime | None
     evidence_strength: int
@@ -92,6 +93,7 @@ class PromptUpdated(_PromptEvent, frozen=True, gc=False, kw_only=True):
 
     type: Literal["prompt.updated"] = "prompt.updated"
     sponsor_timezone: str
+    sponsor_locale: str | None
     sponsor_refs: tuple[Ref, ...]
     snoozed_until: datetime | None
     body: PromptBody

@@ -26,6 +26,10 @@ EXIT_FAILED = 1
 STOP_GRACE_SECONDS = 10
 """How long open HTTP requests may take to end when the service stops."""
 
+_KEEP_ALIVE_SECONDS = 75
+"""How long a connection may be idle. Longer than senders wait after a Retry-After, and than the 60 s after which load
+balancers end it: who is ended against from this side, in the moment of sending, has a request without an answer."""
+
 S = TypeVar("S", bound=ServiceSettings)
 
 log = structlog.get_logger(__name__)
@@ -119,6 +123,8 @@ async def _live(service: Service, settings: ServiceSettings) -> int:
             log_config=None,
             access_log=False,
             server_header=False,
+            http="httptools",
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=STOP_GRACE_SECONDS,
         )
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -17,7 +18,6 @@ from shared.sources.signatures import Signature
 from shared.streaming.topics import ALL_TOPICS
 
 _OUR_TOPICS: Final = frozenset(spec.name for spec in ALL_TOPICS)
-FEEDS_KNOWN: Final = tuple(SHAPES)
 
 
 class Ping(Declared):
@@ -143,6 +143,9 @@ class Declaration(Declared):
     )
     webhook: Webhook | None = None
     bulk: Bulk | None = None
+    provider: Literal["scim"] | None = Field(
+        None, description="instead of any other way in: the scim service, which makes the deliveries itself"
+    )
     api: Api | None = Field(None, description="how the vendor's API is asked, for fetch and poll")
     fetch: Fetch | None = None
     poll: tuple[Poll, ...] = ()
@@ -161,8 +164,13 @@ class Declaration(Declared):
 
     @model_validator(mode="after")
     def _is_read_in_one_way(self) -> Declaration:
-        if self.webhook is None and self.bulk is None and not self.poll and self.kafka is None:
-            raise ValueError("webhook: is missing: a source has a webhook, bulk, poll or kafka, or several of them")
+        ways = [self.webhook, self.bulk, self.poll or None, self.kafka, self.provider]
+        if all(way is None for way in ways):
+            raise ValueError(
+                "webhook: is missing: a source has a webhook, bulk, poll or kafka, or several of them, or a provider"
+            )
+        if self.provider is not None and sum(way is not None for way in ways) > 1:
+            raise ValueError("provider: goes with no other way in: the service makes the deliveries")
         if self.kafka is not None and self.mapper is None and self.id is None:
             raise ValueError(
                 "id: is missing: a record that says again what an earlier one said would be taken for its repetition; "
@@ -180,11 +188,12 @@ class Declaration(Declared):
             raise ValueError("subject: is missing: events about one subject keep their order, so each has one")
         return self
 
-    @property
+    @cached_property
     def functions(self) -> SourceFunctions:
         """Return what its expressions may call."""
         return SourceFunctions(self.timezone, self.tables)
 
+    @cached_property
     def headers_read(self) -> frozenset[str]:
         """Return the headers, in lower case, that have to be kept with a delivery for it to be read later."""
         found = {"content-type", *(name.lower() for name in self.headers)}

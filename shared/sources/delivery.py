@@ -78,7 +78,7 @@ def too_deep(document: Any) -> bool:
 
 def to_record(declaration: Declaration, delivery: Delivery, key: str) -> Output:
     """Return the record that keeps a delivery: the body as it came; neither signature nor token."""
-    kept = declaration.headers_read()
+    kept = declaration.headers_read
     headers = tuple(
         (_HTTP + name, value.encode("utf-8", "replace"))
         for name, value in sorted(delivery.headers.items())

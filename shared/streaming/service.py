@@ -25,7 +25,7 @@ from typing import Any, Protocol
 
 import structlog
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, UnknownTopicOrPartitionError
-from faust.exceptions import ConsumerNotStarted
+from faust.exceptions import ConsumerNotStarted, NotReady
 from faust.types import TP
 from pydantic import Field, ValidationError
 from starlette.types import ASGIApp
@@ -94,6 +94,10 @@ class Part(Protocol):
 
     async def stop(self) -> None:
         """End."""
+
+
+class Unwritten(Exception):
+    """Kafka has not acknowledged what was to be written, in time."""
 
 
 class UncleanStop(Exception):
@@ -331,6 +335,17 @@ class StreamService:
         self._write_trouble = None
         for topic, records in Counter(output.topic for output in outputs).items():
             OUTPUTS.labels(topic).inc(records)
+
+    async def write_within(self, seconds: float, outputs: Sequence[Output]) -> None:
+        """Return when Kafka has acknowledged all outputs.
+
+        Raises:
+            Unwritten: it has not, in time; they may be there all the same.
+        """
+        try:
+            await asyncio.wait_for(self.write(outputs), seconds)
+        except (TimeoutError, KafkaError, NotReady) as exc:
+            raise Unwritten(f"Kafka took no record within {seconds:.0f} s: {exc!r}") from exc
 
     async def _placed(self, outputs: Sequence[Output]) -> dict[tuple[str, int], list[Entry]]:
         """Return the outputs by topic and partition."""

@@ -35,11 +35,14 @@ GAPS: Final = "gaps"
 DELIVERIES: Final = "deliveries"
 SPONSOR_CHOICES: Final = "sponsor-choices"
 PORTAL_AUDIT: Final = "portal-audit"
+READS_AUDIT: Final = "reads-audit"
 SOURCES_RECEIVED: Final = "sources.received"
 """What sources' webhooks sent, as it came; keyed by what the source names as its subject, or by the source."""
 SOURCES_ROWS: Final = "sources.rows"
 """Which rows of a source's extracts are known, by a digest of each; what has not changed is not sent again."""
 
+SCIM_RESOURCES: Final = "scim.resources"
+"""The users and groups that an identity system has provisioned, each as it is now."""
 SOURCES_CURSORS: Final = "sources.cursors"
 """How far each list of a source that is polled has been read."""
 
@@ -104,8 +107,10 @@ ALL_TOPICS: Final[tuple[TopicSpec, ...]] = (
     *(TopicSpec(name, config=_KEEP_FOREVER) for name in _READ_TOPICS),
     *(TopicSpec(parked_topic(feed), config=_KEEP_WHATEVER_THE_SIZE) for feed in FEEDS),
     *(TopicSpec(dead_topic(name), partitions=1, config=_KEEP_WHATEVER_THE_SIZE) for name in _READ_TOPICS),
+    TopicSpec(READS_AUDIT, config=_KEEP_FOREVER),
     TopicSpec(IDENTITIES, config=_COMPACTED),
     TopicSpec(SOURCES_ROWS, config=_COMPACTED),
+    TopicSpec(SCIM_RESOURCES, config=_COMPACTED),
     TopicSpec(SOURCES_CURSORS, config=_COMPACTED),
 )
 

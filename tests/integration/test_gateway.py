@@ -340,7 +340,7 @@ def test_while_kafka_is_away_nobody_gets_a_202_and_once_it_is_back_all_is_well(t
                 sender.join(20)
             kinds = [told(answer, 503)["type"].rpartition(":")[2] for answer in answers]
             assert kinds == ["busy", "busy", "busy", "kafka-unavailable"]
-            assert {answer.headers["retry-after"] for answer in answers} == {"5"}
+            assert all(1 <= int(answer.headers["retry-after"]) <= 5 for answer in answers)
             assert time.monotonic() - begun < 5
 
             bulk = gateway.send(an_event("during"), headers={"Content-Type": "application/x-ndjson"})

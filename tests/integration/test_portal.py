@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,11 +31,11 @@ from shared.contracts.career import write_contract
 from shared.contracts.cloudevents import read_feed_event
 from shared.contracts.ids import EmployeeId
 from shared.contracts.outputs import Evidence, PromptFulfilled, PromptOpened, Reason, read_prompt_event
-from shared.portal_links import prompt_link
+from shared.portal_links import own_link, prompt_link
 from shared.streaming.topics import PORTAL_AUDIT, PROMPTS, create_topics, feed_topic
 from shared.transport.webhooks import WebhookKey
 from tests.chromium import a_chromium, barriers
-from tests.portal import KEY, Portal, a_person, a_tie
+from tests.portal import KEY, Portal, a_person, a_piece, a_tie
 from tests.prompt_events import NOW, a_body, opened, withdrawn
 
 pytestmark = pytest.mark.timeout(120)
@@ -82,9 +82,17 @@ class Served:
         for prompt in self.prompts:
             self.portal.reads_prompt(prompt)
         self.portal.reads_career(a_person("E1", "Priya Raman"), a_person("E7", "Tomás Ferreira"), a_tie("E7"))
+        self.portal.knows("hris:E1", "E1")
+        self.portal.reads_career(
+            a_person("E2", "Mina Okafor"), a_piece(), a_piece("A2", title=_EVIDENCE[-1].title, outcome="田" * 400)
+        )
 
     def link(self, number: int = 0) -> str:
         return prompt_link(self.url, KEY, self.prompts[number])
+
+    @property
+    def own_link(self) -> str:
+        return own_link(self.url, KEY, EmployeeId("E2"), NOW + timedelta(days=7))
 
 
 def _about(employee: str, name: str) -> Any:
@@ -161,8 +169,25 @@ def test_no_page_puts_a_barrier_before_anybody(chromium: Browser, served: Served
     look("protégés, answered")
     page.goto(f"{served.url}p/nonsense")
     look("a bad link")
+    page.goto(served.own_link)
+    look("own evidence")
+    page.goto(f"{served.url}me/told")
+    look("who was told what")
+    page.goto(f"{served.url}me/add")
+    look("a new achievement")
+    page.locator("#title").fill("Trained the night shift")
+    page.locator("#occurred_on").fill("2026-02-20")
+    page.locator("#link").fill("ftp://example.com")
+    page.locator("form.sheet button").click()
+    look("a new achievement with a mistake")
+    page.locator("#link").fill("")
+    page.locator("form.sheet button").click()
+    page.locator("form[action$=hide] button").first.click()
+    look("own evidence, one hidden")
+    page.locator("a[href^='/me/correct']").first.click()
+    look("a correction")
     assert {name: said for name, said in found.items() if said} == {}
-    assert len(found) == 13
+    assert len(found) == 19
     assert complaints == []
     context.close()
 
@@ -356,6 +381,7 @@ def test_from_an_hris_event_to_the_endorsement_that_fulfils_the_prompt_and_back(
         page.get_by_role("link", name="Answer for Mina Okafor").click()  # the first click
         expect(page.locator("h1")).to_have_text("Will you speak for Mina Okafor?")
         expect(page.get_by_text("You saw it yourself.")).to_be_visible()
+        what_a_protege_adds_and_hides(chromium, page, portal_url)
         page.get_by_label("Your endorsement of Mina Okafor").fill("She halved our checkout times. Promote her.")
         clicked_at = time.time()
         page.get_by_role("button", name="Endorse").click()  # the second
@@ -375,7 +401,7 @@ def test_from_an_hris_event_to_the_endorsement_that_fulfils_the_prompt_and_back(
         expect(page.locator("h1")).to_have_text("Will you speak for Mina Okafor?")
         page.get_by_label("Your endorsement of Mina Okafor").fill("She halved our checkout times.")
         page.get_by_role("button", name="Endorse").click()
-        assert wait_until(lambda: prompts.has(PromptFulfilled, version=4), within=WITHIN)
+        assert wait_until(lambda: prompts.has(PromptFulfilled, version=6), within=WITHIN)
         assert complaints == []
         answers = [read_feed_event(r.key, r.value, r.headers, NOW) for r in everything(kafka, projection.ANSWERS)]
         assert [answer.type for answer in answers] == [
@@ -384,9 +410,39 @@ def test_from_an_hris_event_to_the_endorsement_that_fulfils_the_prompt_and_back(
             "endorsement.given",
         ]
         assert answers[0].data["statement"] == "She halved our checkout times. Promote her."
-        noted = [read_audited(record.value).what for record in everything(kafka, PORTAL_AUDIT)]
-        assert noted[:3] == ["link_opened", "prompt_viewed", "endorsed"]
+        notes = [read_audited(record.value) for record in everything(kafka, PORTAL_AUDIT)]
+        noted = [note.what for note in notes if note.person_id == SPONSOR]
+        assert noted[:2] == ["link_opened", "prompt_viewed"]
         assert noted[-4:] == ["taken_back", "prompt_viewed", "endorsed", "prompt_viewed"]
+        assert [note.what for note in notes if note.person_id == PROTEGE and note.what != "own_evidence_viewed"] == [
+            "own_link_opened",
+            "own_form_viewed",
+            "achievement_added",
+            "achievement_hidden",
+        ]
+
+
+def what_a_protege_adds_and_hides(chromium: Browser, sponsors: Page, portal_url: str) -> None:
+    """Add an achievement in the protégé's browser, and hide it; each shows in the prompt that the sponsor has open."""
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(own_link(portal_url, KEY, EmployeeId(PROTEGE), datetime.now(UTC) + timedelta(days=1)))
+    expect(page.get_by_text("Checkout answers in half the time")).to_be_visible()
+    expect(page.get_by_role("link", name="Shown to Priya Raman")).to_be_visible()
+    page.get_by_role("link", name="Add an achievement").click()
+    page.get_by_label("What did you do?").fill("Trained the night shift")
+    page.get_by_label("When?").fill("2026-08-20")
+    page.get_by_label("What does it show?").fill("Delivery")
+    page.get_by_role("button", name="Add").click()
+    piece = page.locator(".record > li", has_text="Trained the night shift")
+    shown = sponsors.locator(".evidence > li", has_text="Trained the night shift")
+    assert wait_until(lambda: bool(sponsors.reload()) and shown.count() == 1, within=WITHIN)
+    expect(shown).to_contain_text("They say so themselves.")
+    assert wait_until(lambda: bool(page.reload()) and piece.count() == 1, within=WITHIN)
+    piece.get_by_role("button", name="Hide").click()
+    assert wait_until(lambda: bool(sponsors.reload()) and shown.count() == 0, within=WITHIN)
+    expect(sponsors.locator(".evidence > li")).to_have_count(1)
+    context.close()
 
 
 class Following:

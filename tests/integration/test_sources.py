@@ -27,7 +27,7 @@ from deploy.spawn import free_ports, wait_until
 from deploy.stack import service
 from deploy.tracker import extracts
 from deploy.tracker.__main__ import main as tracker
-from shared.contracts.career import CareerEvent, EmployeeChanged, EmployeeJoined, read_career_event
+from shared.contracts.career import CareerEvent, EmployeeChanged, EmployeeJoined, EmployeeLeft, read_career_event
 from shared.streaming.topics import (
     CAREER_EVENTS,
     SOURCES_RECEIVED,
@@ -37,10 +37,11 @@ from shared.streaming.topics import (
     feed_topic,
 )
 from tests.integration.reading import WITHIN, records_of
+from tests.scim import PATCH, a_user
 
 pytestmark = pytest.mark.kafka
 
-NAMES: Final = ("people", "sources", "gateway")
+NAMES: Final = ("people", "sources", "gateway", "scim")
 SECRET: Final = "an-old-secret-of-bamboohr"
 NEXT_SECRET: Final = "the-next-secret-of-bamboohr"
 SHIPPED: Final = Path(__file__).parents[2] / "deploy/sources/bamboohr.yaml"
@@ -84,7 +85,10 @@ class Company:
         self.sources.mkdir()
         (self.sources / "bamboohr.yaml").write_text(with_levels("Engineer: 4"))
         hibob = SHIPPED.with_name("hibob.yaml").read_text().replace("levels: {}", "levels: {Engineer: 4}")
+        scim = SHIPPED.with_name("scim.yaml").read_text().replace("levels: {}", "levels: {Engineer: 4}")
+        (self.sources / "scim.yaml").write_text(scim)
         (self.sources / "hibob.yaml").write_text(hibob.replace("https://api.hibob.com", bob))
+        self._client = httpx.Client(trust_env=False, timeout=30)  # a new one for each request takes 20 ms to make
         create_topics(broker.bootstrap_servers, [TopicSpec(WORKERS, partitions=2)])
         (self.sources / "workers.yaml").write_text(OWN_TOPIC)
         (self.sources / "acme.yaml").write_text(ACME.replace("https://api.acme.example", acme))
@@ -101,6 +105,7 @@ class Company:
                     "GATEWAY_TOKENS": "urn:acme:hris=0123456789abcdef",
                     "GATEWAY_SOURCE_SECRETS": f"bamboohr={SECRET},bamboohr={NEXT_SECRET},hibob={SECRET}",
                 },
+                "scim": {"SCIM_TOKENS": f"entra={SECRET}"},
                 "sources": {"SOURCES_CREDENTIALS": f"hibob=SERVICE-1:0123456789abcdef,acme=tracker:{SECRET}"},
             },
             ports=dict(zip(NAMES, free_ports(len(NAMES)), strict=True)),
@@ -112,10 +117,21 @@ class Company:
         body = json.dumps(payload).encode()
         signature = base64.b64encode(hmac.new(SECRET.encode(), body, hashlib.sha512).digest()).decode()
         url = self.services.url("gateway", "/v1/sources/hibob")
-        return httpx.post(url, content=body, headers={"Bob-Signature": signature}, trust_env=False, timeout=30)
+        return self._client.post(url, content=body, headers={"Bob-Signature": signature})
+
+    def provision(self, method: str, path: str, body: Any = None) -> httpx.Response:
+        """Ask the SCIM provider, as an identity system does."""
+        return httpx.request(
+            method,
+            self.services.url("scim", f"/scim/v2{path}"),
+            json=body,
+            headers={"Authorization": f"Bearer {SECRET}"},
+            trust_env=False,
+            timeout=30,
+        )
 
     def metric(self, of: str, line: str) -> float:
-        text = httpx.get(self.services.url(of, "/metrics"), trust_env=False).text
+        text = self._client.get(self.services.url(of, "/metrics")).text
         return next((float(row.rpartition(" ")[2]) for row in text.splitlines() if row.startswith(line)), 0.0)
 
     def deliver(self, body: bytes, secret: str = SECRET) -> httpx.Response:
@@ -357,6 +373,39 @@ def test_a_notification_without_values_ends_as_a_career_event_with_the_record_th
     assert (joined.profile.name, joined.profile.level) == ("Cy Ray", 4)
     assert Bob.asked == [f"/v1/people/{number}"] * 2, "the first time it asked to wait"
     assert company.metric("sources", 'sources_fetches_total{outcome="fetched",source="hibob"}') == 1
+
+
+@pytest.mark.fault
+def test_what_is_provisioned_ends_as_career_events_and_survives_a_kill_in_the_midst(company: Company) -> None:
+    numbers = [f"S-{uuid.uuid4().hex[:10]}" for _ in range(24)]
+    users = [a_user(number, number.lower(), title="Engineer", department="U1") for number in numbers]
+    created: dict[str, str] = {}
+    for n, user in enumerate(users):
+        if n == 8:
+            threading.Timer(0.02, company.services.kill, ["scim"]).start()
+        try:
+            created[numbers[n]] = company.provision("POST", "/Users", user).raise_for_status().json()["id"]
+        except httpx.TransportError:
+            assert n >= 8
+    assert 8 <= len(created) < len(users)
+    company.services.restart("scim")
+    for number, user in zip(numbers, users, strict=True):
+        found = company.provision("GET", f'/Users?filter=userName eq "{user["userName"]}"').json()["Resources"]
+        if number in created:
+            assert [one["id"] for one in found] == [created[number]], "it was answered as created"
+        elif not found:
+            assert company.provision("POST", "/Users", user).status_code == 201
+    events = company.feed_events(*numbers)
+    assert {event["type"] for event in events} == {"employee.hired"}
+
+    first, path = numbers[0], f"/Users/{created[numbers[0]]}"
+    (joined,) = company.told_of(first)
+    assert isinstance(joined, EmployeeJoined)
+    assert (joined.profile.level, joined.profile.unit_path[-1]) == (4, "U1")
+    leaves = {"op": "Replace", "path": "active", "value": "False"}
+    assert company.provision("PATCH", path, {"schemas": [PATCH], "Operations": [leaves]}).status_code == 204
+    assert company.provision("GET", path).json()["active"] is False, "what was answered as done can be read back"
+    assert isinstance(company.told_of(first, at_least=2)[-1], EmployeeLeft)
 
 
 @pytest.mark.fault

@@ -30,8 +30,10 @@ from services.correlator.rules import Output as Said
 from shared.contracts.base import utc
 from shared.contracts.career import (
     AchievementCorrected,
+    AchievementHidden,
     AchievementRecorded,
     AchievementRetracted,
+    AchievementShown,
     CareerEvent,
     ClockTicked,
     Cycle,
@@ -66,8 +68,8 @@ from shared.contracts.said import (
     write,
 )
 from shared.streaming.records import Output, Record
-from tests.career import Log
-from tests.histories import a_history, an_interleaving
+from tests.career import Log, a_company, a_correction, a_hiding, a_retraction, a_showing, an_achievement
+from tests.histories import MOMENTS, a_history, an_interleaving
 from tests.states import a_state, never_kept
 
 quick = settings(
@@ -323,6 +325,29 @@ def test_a_gap_suggests_three_at_most_senior_and_willing_and_never_the_manager(r
                 assert person is None or person.left_at is None or person.left_at > oracle.now
 
 
+# -- what its owner has hidden --------------------------------------------------------------------
+
+
+@quick
+@given(rngs)
+def test_what_its_owner_hid_last_is_in_no_prompt_whatever_is_said_of_it_and_in_whatever_order(rng: Random) -> None:
+    said_of_it: list[CareerEvent] = [
+        rng.choice((an_achievement, a_correction, a_retraction))("A9", at=rng.choice(MOMENTS))
+        for _ in range(rng.randint(1, 5))
+    ]
+    words: list[CareerEvent] = [
+        rng.choice((a_hiding, a_showing))("A9", at=rng.choice(MOMENTS[:9])) for _ in range(rng.randrange(4))
+    ]
+    words.append(a_hiding("A9", at=MOMENTS[9]))
+    events = said_of_it + words
+    rng.shuffle(events)
+    log = a_company(*events)
+    assert log.shown() == ["A1"]
+    log.feed(a_showing("A9", at=MOMENTS[10]))
+    newest = max(said_of_it, key=lambda e: (e.at, e.id))
+    assert set(log.shown()) == ({"A1"} if isinstance(newest, AchievementRetracted) else {"A1", "A9"})
+
+
 # -- what stands, by an oracle --------------------------------------------------------------------
 
 
@@ -537,7 +562,13 @@ class Oracle:
         ]
         for achievement_id in {_achievement_of(e) for e in stated}:
             newest = _newest([e for e in stated if _achievement_of(e) == achievement_id])
-            if isinstance(newest, AchievementRetracted):
+            words = [
+                e
+                for e in self.events
+                if isinstance(e, AchievementHidden | AchievementShown)
+                and (e.employee_id, e.achievement_id) == (employee, achievement_id)
+            ]
+            if isinstance(newest, AchievementRetracted) or (words and isinstance(_newest(words), AchievementHidden)):
                 continue
             done = newest.achievement
             if cycle.evidence_from <= done.occurred_on <= cycle.evidence_to:

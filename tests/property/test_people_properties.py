@@ -47,6 +47,7 @@ some_fields = st.fixed_dictionaries(
         "manager_id": st.sampled_from([*PEOPLE, ""]),
         "location": st.sampled_from(["Rome", "Paris"]),
         "timezone": st.sampled_from(["Europe/Rome", "Asia/Tokyo"]),
+        "locale": st.sampled_from(["it", "de-AT"]),
     },
 )
 thorough = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

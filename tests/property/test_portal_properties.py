@@ -22,7 +22,7 @@ from shared.contracts.career import ClockTicked, write_contract
 from shared.contracts.ids import EventId
 from shared.streaming.records import Record
 from shared.streaming.topics import CAREER_EVENTS, PROMPTS
-from tests.portal import a_person, a_tie, a_tie_end
+from tests.portal import a_hiding, a_person, a_piece, a_showing, a_tie, a_tie_end
 from tests.prompt_events import NOW, fulfilled, opened, updated, withdrawn
 
 SETTINGS = settings(max_examples=25, deadline=None)
@@ -60,7 +60,7 @@ def logs(draw: st.DrawFn) -> list[list[Row]]:
     records: list[list[Row]] = []
     versions = {"E2": 0, "E3": 0}
     for _ in range(draw(st.integers(1, 14))):
-        what = draw(st.sampled_from(["prompt", "prompt", "tick", "person", "tie", "end"]))
+        what = draw(st.sampled_from(["prompt", "prompt", "tick", "person", "tie", "end", "piece", "hide", "show"]))
         who = draw(st.sampled_from(sorted(versions)))
         at = NOW + timedelta(days=draw(st.integers(-5, 5)))
         if what == "prompt":
@@ -73,6 +73,9 @@ def logs(draw: st.DrawFn) -> list[list[Row]]:
             "person": lambda who=who, at=at: a_person(who, f"{who} from {at:%d}", effective_at=at),
             "tie": lambda who=who, at=at: a_tie(who, started_at=at),
             "end": lambda who=who, at=at: a_tie_end(who, ended_at=at),
+            "piece": lambda who=who, at=at: a_piece(employee=who, at=at, title=f"From {at:%d}"),
+            "hide": lambda who=who, at=at: a_hiding("A1", who, at=at),
+            "show": lambda who=who, at=at: a_showing("A1", who, at=at),
         }[what]()
         records.append(rows_of(CAREER_EVENTS, write_contract(event)))
     return records

@@ -13,8 +13,10 @@ from services.achievements.normalise import OUTCOME_CHARACTERS, TITLE_CHARACTERS
 from shared.contracts.career import (
     Achievement,
     AchievementCorrected,
+    AchievementHidden,
     AchievementRecorded,
     AchievementRetracted,
+    AchievementShown,
     read_career_event,
 )
 from shared.contracts.cloudevents import FeedEvent
@@ -35,6 +37,7 @@ from tests.intake_events import (
     an_achievement,
     an_event,
     an_issue,
+    an_owners_word,
     everybody,
     knows,
     payload,
@@ -94,6 +97,15 @@ def test_a_retraction_names_the_achievement_and_why() -> None:
     statement = said("achievement.retracted", a_retraction())
     assert isinstance(statement, AchievementRetracted)
     assert (statement.employee_id, statement.achievement_id, statement.reason) == (MINA, "A1", "Counted twice")
+
+
+@pytest.mark.parametrize(
+    ("event_type", "kind"), [("achievement.hidden", AchievementHidden), ("achievement.shown", AchievementShown)]
+)
+def test_its_owner_hides_an_achievement_and_shows_it_again(event_type: str, kind: type) -> None:
+    statement = said(event_type, an_owners_word())
+    assert isinstance(statement, AchievementHidden | AchievementShown)
+    assert (type(statement), statement.employee_id, statement.achievement_id) == (kind, MINA, "A1")
 
 
 def test_a_witness_stays_the_name_that_the_source_has_and_need_not_be_known() -> None:

@@ -178,10 +178,19 @@ CASES: Final = [
             'sources_last_poll_timestamp_seconds{source="personio",poll="persons"}': "0x60",
             'sources_poll_overdue_after_seconds{source="personio",poll="persons"}': "2700x60",
         },
-        "50m",
+        "55m",
         {
-            "no page of personio's persons could be had for 50m 0s": {"source": "personio", "poll": "persons"},
+            "no page of personio's persons could be had for 55m 0s": {"source": "personio", "poll": "persons"},
         },
+    ),
+    Case(
+        "PollsFail",
+        "the service was away for hours, and polls again",
+        {
+            'sources_last_poll_timestamp_seconds{source="personio",poll="persons"}': "_x240 0 0 14520+60x20",
+            'sources_poll_overdue_after_seconds{source="personio",poll="persons"}': "_x240 2700x22",
+        },
+        "4h4m",
     ),
     Case(
         "PollsFail",

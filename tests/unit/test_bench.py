@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import io
 import json
+import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 
 import pytest
 
-from bench import correlate, table
+from bench import correlate, issues, latency, table
 from bench.dataset import Dataset, achievements, careers
 from bench.figures import Figure, Machine, read_results, spread, tell
+from bench.installing import PROJECT
 from bench.lab import Commit, Kept, PeerFailed, check, rates
+from bench.offering import Offer, offer
 from bench.options import as_typed
 from bench.peers import tracker
 from services.correlator.facts import learn
@@ -23,6 +29,9 @@ from services.correlator.policy import Policy
 from services.correlator.rules import decide
 from services.correlator.state import Calendar, EmployeeState
 from shared.contracts.career import AchievementRecorded, ClockTicked, CycleOpened, read_career_event
+from shared.sources.delivery import Delivery
+from shared.sources.files import read_sources
+from shared.sources.mapping import map_delivery
 
 
 def a_figure(**changes: object) -> Figure:
@@ -197,3 +206,70 @@ def test_an_employee_too_few_or_too_many_has_no_figure() -> None:
     for kept in (RIGHT[:1], (*RIGHT, Kept(0, 0, 0))):
         with pytest.raises(PeerFailed):
             check(kept, DATASET, whole_rules=False)
+
+
+# -- latency --------------------------------------------------------------------------------------
+
+TEN_A_SECOND = Offer(first=100, count=4, rate=10, begin=50.0, people=2)
+"""Due at 50.0, 50.1, 50.2 and 50.3; two about each of two people."""
+
+
+def test_a_latency_counts_from_when_a_webhook_was_due_however_late_it_was_sent() -> None:
+    assert latency.latencies(TEN_A_SECOND, {100: 51.0, 101: 51.0, 102: 51.0, 103: 51.0}) == pytest.approx(
+        [0.7, 0.8, 0.9, 1.0]
+    )
+
+
+def test_news_that_was_overtaken_is_through_when_what_overtook_it_is() -> None:
+    never_told = {102: 50.5, 103: 50.5}
+    assert latency.latencies(TEN_A_SECOND, never_told) == pytest.approx([0.2, 0.3, 0.4, 0.5])
+    told_late = {100: 60.0, 101: 60.0, **never_told}
+    assert latency.latencies(TEN_A_SECOND, told_late) == pytest.approx([0.2, 0.3, 0.4, 0.5])
+
+
+def test_all_is_through_when_the_last_of_each_person_is() -> None:
+    assert latency.missing(TEN_A_SECOND, {102: 50.5}) == 1
+    assert latency.missing(TEN_A_SECOND, {102: 50.5, 103: 50.5}) == 0
+    assert latency.missing(replace(TEN_A_SECOND, people=1000), {102: 50.5, 103: 50.5}) == 2
+
+
+def test_a_share_is_the_value_that_so_many_do_not_exceed() -> None:
+    values = [float(value) for value in range(1, 1001)]
+    assert [latency.share(values, below) for _, below in latency.SHARES] == [500.0, 990.0, 999.0]
+    assert latency.share([7.0], 0.999) == 7.0
+
+
+def test_a_webhook_is_one_of_jira_that_its_file_reads_and_its_secret_signs() -> None:
+    declaration = read_sources(PROJECT / "deploy" / "sources")[issues.SOURCE]
+    body, signature = issues.webhook(2007, 2000, datetime(2026, 3, 2, tzinfo=UTC).timestamp())
+    assert declaration.webhook is not None
+    declaration.webhook.signature.check([issues.SECRET], {"x-hub-signature": signature}, body, datetime.now(UTC))
+    mapped = map_delivery(declaration, Delivery(issues.SOURCE, body, {}, datetime.now(UTC)))
+    assert (mapped.faults, mapped.ignored) == ((), ())
+    [event] = mapped.events
+    assert (event.subject, event.type, issues.numbers_in(json.dumps(event.data).encode())) == (
+        "jira:P7",
+        "issue.resolved",
+        [2007],
+    )
+
+
+async def test_what_is_offered_is_sent_until_it_is_taken() -> None:
+    answers = iter([b"503 Busy\r\nretry-after: 0", *[b"200 OK"] * 4])
+    taken: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).lower()
+                body = await reader.readexactly(int(head.partition(b"content-length:")[2].partition(b"\r\n")[0]))
+                answer = next(answers)
+                taken.extend(issues.numbers_in(body) if answer.startswith(b"200") else [])
+                writer.write(b"HTTP/1.1 " + answer + b"\r\ncontent-length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        offered = await offer(replace(TEN_A_SECOND, rate=1000, begin=time.time(), port=port))
+    assert sorted(taken) == [100, 101, 102, 103]
+    assert (offered.accepted, offered.refused) == (4, 1)

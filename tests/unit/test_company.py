@@ -159,7 +159,10 @@ def test_people_live_on_several_continents_and_write_their_names_in_several_scri
 def test_a_year_of_achievements_comes_from_several_sources_in_several_shapes() -> None:
     events = [understood(record) for record in achievements(Company(240, 2026))]
     assert len(events) > 4000
-    assert {event.type for event in events} == set(ACHIEVEMENTS)
+    assert {event.type for event in events} == set(ACHIEVEMENTS) - {
+        "achievement.hidden",
+        "achievement.shown",
+    }  # tools hide nothing
     assert len({event.source for event in events}) == 4
     times = [event.time for event in events]
     assert utc(2025, 8, 20) < min(times) < utc(2025, 9, 5)

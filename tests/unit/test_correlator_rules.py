@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from services.correlator.facts import BOUNDS, FORGET_CYCLES_AFTER
+from services.correlator.policy import Policy
 from services.correlator.rules import Output
 from services.correlator.standing import months_later
 from services.correlator.state import encode_employee
@@ -32,11 +33,13 @@ from tests.career import (
     a_company,
     a_correction,
     a_cycle,
+    a_hiding,
     a_refusal,
     a_refusal_taken_back,
     a_relationship,
     a_relationship_ended,
     a_retraction,
+    a_showing,
     a_snooze,
     a_tick,
     a_tied_person,
@@ -433,6 +436,37 @@ def test_an_achievement_said_again_after_its_retraction_counts_again() -> None:
     assert log.shown() == ["A1"]
 
 
+def test_an_achievement_that_its_owner_hides_is_shown_no_more_whatever_its_source_says_later() -> None:
+    log = a_company()
+    assert kinds(log.feed(a_hiding())) == ["prompt.updated"]
+    assert log.evidence() == []
+    assert log.feed(a_correction(outcome="Better still"), an_achievement(title="Said again")) == []
+    assert log.evidence() == []
+
+
+def test_an_achievement_may_be_hidden_before_it_is_known() -> None:
+    assert a_company(a_hiding("A2"), an_achievement("A2")).shown() == ["A1"]
+
+
+def test_what_its_owner_shows_again_is_as_its_source_says_by_then() -> None:
+    log = a_company(a_hiding(), a_correction(title="As it was"))
+    assert kinds(log.feed(a_showing())) == ["prompt.updated"]
+    assert [piece.title for piece in log.evidence()] == ["As it was"]
+
+
+def test_of_hidden_and_shown_the_newest_word_holds() -> None:
+    assert a_company(a_showing(at=LATER), a_hiding()).shown() == ["A1"]
+    assert a_company(a_hiding(at=LATER), a_showing()).shown() == []
+
+
+def test_what_was_taken_back_does_not_come_back_by_its_owners_word() -> None:
+    assert a_company(a_retraction(), a_showing()).shown() == []
+
+
+def test_nobody_hides_what_is_anothers() -> None:
+    assert a_company(a_hiding(employee_id="E2")).shown() == ["A1"]
+
+
 def test_an_achievement_of_somebody_else_changes_nothing() -> None:
     log = a_company()
     assert log.feed(an_achievement("A2", employee_id="E2")) == []
@@ -520,6 +554,20 @@ def test_a_manager_or_a_place_that_changes_says_nothing() -> None:
 def test_a_sponsor_who_rises_says_nothing() -> None:
     log = a_company()
     assert log.feed(a_tied_person(level=9, unit_path=("acme", "board"))) == []
+
+
+def test_a_sponsors_locale_is_told_with_the_next_version_and_is_no_news_itself() -> None:
+    log = a_company()
+    assert asked(log.prompt()).sponsor_locale is None
+    assert log.feed(a_tied_person(locale="de-AT")) == []
+    log.feed(an_achievement("A9", impact=3))
+    assert asked(log.prompt()).sponsor_locale == "de-AT"
+
+
+@pytest.mark.parametrize(("recorded", "told"), [("UTC", "Europe/Berlin"), ("Asia/Tokyo", "Asia/Tokyo")])
+def test_the_companys_time_zone_holds_for_whom_the_records_name_none(recorded: str, told: str) -> None:
+    log = a_company(a_tied_person(timezone=recorded), policy=Policy(timezone="Europe/Berlin"))
+    assert asked(log.prompt()).sponsor_timezone == told
 
 
 def test_a_sponsors_time_zone_is_told_for_messages_follow_it() -> None:

@@ -126,12 +126,12 @@ def test_every_image_is_pinned() -> None:
 
 def test_only_this_machine_can_reach_a_published_port() -> None:
     published = {name: container["ports"] for name, container in CONTAINERS.items() if "ports" in container}
-    assert set(published) == {"kafka", "gateway", "portal", "insights", "prometheus", "grafana"}
+    assert set(published) == {"kafka", "gateway", "portal", "scim", "insights", "prometheus", "grafana"}
     for name, ports in published.items():
         for port in ports:
             assert re.fullmatch(r"127\.0\.0\.1:(\d+):\1", port), f"{name}: {port}"
     assert published["kafka"] == [f"127.0.0.1:{DEMO_PORT}:{DEMO_PORT}"]
-    for name in ("gateway", "portal", "insights"):
+    for name in ("gateway", "portal", "scim", "insights"):
         port = service(name).http_port
         assert published[name] == [f"127.0.0.1:{port}:{port}"]
 

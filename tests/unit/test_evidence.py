@@ -9,12 +9,13 @@ import pytest
 
 from services.correlator.policy import Policy
 from shared.contracts.base import utc
-from shared.contracts.career import CareerEvent, EndorsementGiven
+from shared.contracts.career import SELF, CareerEvent, EndorsementGiven
 from shared.contracts.said import Evidence, PromptOpened
 from tests.career import (
     IN_CYCLE,
     Log,
     a_company,
+    a_correction,
     a_retraction,
     a_tied_person,
     an_achievement,
@@ -222,6 +223,25 @@ def test_without_a_match_variety_goes_by_what_a_piece_shows_first() -> None:
         an_achievement("c", competencies=()),
     )
     assert log.shown() == ["a0", "b", "c", "a1", "a2"]
+
+
+def test_what_only_its_owner_says_comes_after_what_others_say_and_is_told_as_such() -> None:
+    log = a_company(an_achievement("A0", source=f"{SELF}#1"), an_achievement("A2", competencies=("leadership",)))
+    assert log.shown() == ["A1", "A2", "A0"]
+    assert codes(piece(log, "A0"))[-1] == "self_reported"
+    assert "self_reported" not in codes(piece(log, "A1"))
+
+
+def test_what_its_owners_word_weighs_is_the_companys_to_say() -> None:
+    log = a_company(an_achievement("A0", source=f"{SELF}#1"), policy=Policy(self_reported_weight=1.0))
+    assert log.shown() == ["A0", "A1"]
+
+
+def test_the_newest_statement_says_whose_words_they_are() -> None:
+    log = a_company(a_correction(title="As I would say it", source=f"{SELF}#1"))
+    assert (codes(piece(log, "A1"))[-1], piece(log, "A1").title) == ("self_reported", "As I would say it")
+    log.feed(a_correction(title="As the tool says it"))
+    assert "self_reported" not in codes(piece(log, "A1"))
 
 
 def test_of_equal_pieces_the_older_goes_first_then_the_smaller_id() -> None:

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from sqlalchemy import Engine, func, select, text
 from sqlalchemy.exc import OperationalError
 
+from deploy.broker import PROJECT
 from services.insights import handlers
 from services.insights.answers import Page, Share
 from services.insights.api import make_api
@@ -92,11 +93,14 @@ from shared.contracts.outputs import (
     SuggestedSponsor,
 )
 from shared.database import for_reading, open_database
+from shared.processing import read_processing
 from shared.service.health import Health
 from shared.streaming.records import Poison, Record
 from shared.streaming.topics import CAREER_EVENTS, DELIVERIES, GAPS, PORTAL_AUDIT, PROMPTS
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+
+SHIPPED = read_processing(PROJECT / "deploy" / "processing.yaml")
 
 
 def day(n: float) -> datetime:
@@ -1097,7 +1101,7 @@ async def api(engine: Engine, reader: Reader) -> Any:
         ),
     )
     measure(engine, 1)
-    transport = httpx.ASGITransport(make_api(reader, Dashboard(reader.for_dashboard), Health()))
+    transport = httpx.ASGITransport(make_api(reader, Dashboard(reader.for_dashboard), Health(), SHIPPED))
     async with httpx.AsyncClient(transport=transport, base_url="http://insights") as client:
         yield client
 
@@ -1169,7 +1173,7 @@ async def test_a_method_that_is_not_served_is_a_problem_that_names_those_that_ar
 
 async def test_a_database_that_is_away_is_said_with_when_to_come_again(tmp_path: Path) -> None:
     nowhere = Reader(open_database("postgresql://nobody@127.0.0.1:1/none", "insights"), dict)
-    transport = httpx.ASGITransport(make_api(nowhere, Dashboard(nowhere.for_dashboard), Health()))
+    transport = httpx.ASGITransport(make_api(nowhere, Dashboard(nowhere.for_dashboard), Health(), SHIPPED))
     async with httpx.AsyncClient(transport=transport, base_url="http://insights") as client:
         answer = await client.get("/v1/summary")
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")

@@ -15,6 +15,7 @@ import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import Engine, func, select
 
+from deploy.broker import PROJECT
 from services.insights.api import make_api
 from services.insights.dashboard import Dashboard
 from services.insights.measures import conversion, coverage, gaps, load, outcomes
@@ -41,6 +42,7 @@ from shared.contracts.career import ClockTicked, CycleOpened, EndorsementGiven
 from shared.contracts.ids import prompt_id
 from shared.contracts.outputs import GapOpened, PromptFulfilled, PromptOpened
 from shared.database import for_reading
+from shared.processing import read_processing
 from shared.service.health import Health
 from tests.unit.test_insights import (
     a_cycle,
@@ -62,6 +64,8 @@ from tests.unit.test_insights import (
 )
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
+
+SHIPPED = read_processing(PROJECT / "deploy" / "processing.yaml")
 
 
 def standing(on: datetime | None = None, **more: Any) -> Standing:
@@ -521,7 +525,7 @@ def test_before_the_first_clock_event_there_is_nothing_to_measure(engine: Engine
 async def test_measures_are_served_with_words_and_without_small_groups(engine: Engine, reader: Reader) -> None:  # noqa: F811
     apply(engine, logged(*season()))
     measure(engine, 10)
-    transport = httpx.ASGITransport(make_api(reader, Dashboard(reader.for_dashboard), Health()))
+    transport = httpx.ASGITransport(make_api(reader, Dashboard(reader.for_dashboard), Health(), SHIPPED))
     async with httpx.AsyncClient(transport=transport, base_url="http://insights") as client:
         everything = (await client.get("/v1/measures")).json()
         assert [item["name"] for item in everything["items"]] == [one.name for one in MEASURES]
@@ -596,7 +600,7 @@ def a_large_season() -> list[Any]:
 
 
 async def dashboard(reader: Reader, query: str = "") -> httpx.Response:  # noqa: F811
-    transport = httpx.ASGITransport(make_api(reader, Dashboard(reader.for_dashboard), Health()))
+    transport = httpx.ASGITransport(make_api(reader, Dashboard(reader.for_dashboard), Health(), SHIPPED))
     async with httpx.AsyncClient(transport=transport, base_url="http://insights") as client:
         return await client.get(f"/dashboard{query}")
 
@@ -656,7 +660,7 @@ async def test_the_dashboard_shows_the_cycle_that_is_asked_for(engine: Engine, r
 
 async def test_the_dashboard_follows_what_is_measured(engine: Engine, reader: Reader) -> None:  # noqa: F811
     apply(engine, logged(*a_large_season()))
-    transport = httpx.ASGITransport(make_api(reader, Dashboard(reader.for_dashboard), Health()))
+    transport = httpx.ASGITransport(make_api(reader, Dashboard(reader.for_dashboard), Health(), SHIPPED))
     async with httpx.AsyncClient(transport=transport, base_url="http://insights") as client:
         assert "Nothing is measured yet" in (await client.get("/dashboard")).text
         measure(engine, 10)

@@ -17,13 +17,23 @@ from prometheus_client.metrics import MetricWrapperBase
 from deploy import operators_page
 from deploy.broker import PROJECT
 from deploy.lag import READS
-from deploy.operators_page import PAGE, Exported, PageError, metrics_of, names_of, settings_of, stream_metrics, written
+from deploy.operators_page import (
+    PAGE,
+    Exported,
+    PageError,
+    guarded_metrics,
+    metrics_of,
+    names_of,
+    settings_of,
+    stream_metrics,
+    written,
+)
 from deploy.stack import SERVICES
 from services.portal import projection
 from shared.service.main import STOP_GRACE_SECONDS
 from shared.service.settings import environment_name
 from shared.streaming import service as streaming
-from shared.streaming.topics import ALL_TOPICS, FEEDS, SOURCES_RECEIVED, feed_topic, parked_topic
+from shared.streaming.topics import ALL_TOPICS, FEEDS, SCIM_RESOURCES, SOURCES_RECEIVED, feed_topic, parked_topic
 
 TEXT: Final = PAGE.read_text()
 ALERTS: Final = PROJECT / "deploy/prometheus/alerts.yml"
@@ -85,13 +95,14 @@ def test_the_table_says_what_each_consumer_group_reads() -> None:
     told = {name: ticked(row["reads"]) for name, row in services_told().items()}
     assert told.pop("gateway") == set()
     assert told.pop("portal") == set(projection.TOPICS)  # each process of it reads all, in no group
+    assert told.pop("scim") == {SCIM_RESOURCES}  # likewise
     assert told == {group: set(topics) for group, topics in READS.items()}
 
 
 def test_whatever_is_read_is_written_by_somebody() -> None:
     written_by_somebody = set().union(*(ticked(row["writes"]) for row in services_told().values()))
     never_parked = {parked_topic("cycles")}  # a cycle names nobody who could be unknown
-    read = {topic for reads in READS.values() for topic in reads} | set(projection.TOPICS)
+    read = {topic for reads in READS.values() for topic in reads} | set(projection.TOPICS) | {SCIM_RESOURCES}
     assert written_by_somebody == read - never_parked
     assert written_by_somebody <= {topic.name for topic in ALL_TOPICS}
     feeds = {feed_topic(feed) for feed in FEEDS}
@@ -193,6 +204,7 @@ def test_a_slip_of_the_pen_in_a_query_is_seen(query: str) -> None:
 
 def metrics() -> Iterator[Exported]:
     yield from stream_metrics()
+    yield from guarded_metrics()
     for service in SERVICES:
         yield from metrics_of(service)
 

@@ -636,6 +636,7 @@ def test_whoever_is_newly_tied_gets_the_snapshot_once() -> None:
         (a_patch(at=3, level=5), "level", 5),
         (a_patch(at=3, unit_id="other"), "unit_path", ("other",)),
         (a_patch(at=3, timezone="Asia/Tokyo"), "timezone", "Asia/Tokyo"),
+        (a_patch(at=3, locale="de-AT"), "locale", "de-AT"),
         (a_patch(at=3, refs=("email:a@x.org",)), "refs", ("email:a@x.org", "hris:E-ann")),
         (a_departure(at=3), "left_at", day(3)),
         (a_departure(at=3, effective=60), "left_at", day(60)),

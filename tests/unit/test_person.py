@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from deploy.tracker.__main__ import main
 from deploy.tracker.person import Marks
 from services.correlator.state import EmployeeState, encode_employee
 from shared.contracts.base import utc
+from shared.portal_links import BadLink, read_own_link
 from shared.streaming.reading import NotRead
 from shared.streaming.records import Headers, Record
 
@@ -114,6 +116,37 @@ def test_events_states_texts_and_bytes_are_told_as_json_can_hold_them(capsys: py
     assert values["career-events", "E00099"] == {"sponsor_id": "E00036"}
     assert values["identities", "hris:E00036"] == "E00036"
     assert [line["keyed_by_them"] for line in lines[4:6]] == [True, False]
+
+
+def test_a_link_lets_its_person_in_to_their_own_page_for_as_many_days(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORTAL_URL", "https://sponsorship.example.com/")
+    monkeypatch.setenv("PORTAL_KEYS", f"{'n' * 32},{'o' * 32}")
+    assert main(["person", "link", "E00036", "--days", "3"]) == 0
+    printed = capsys.readouterr()
+    before, token = printed.out.strip().rsplit("/", 1)
+    assert before == "https://sponsorship.example.com/e"
+    assert read_own_link(["n" * 32], token, datetime.now(UTC) + timedelta(days=2.9)) == "E00036"
+    with pytest.raises(BadLink):
+        read_own_link(["n" * 32], token, datetime.now(UTC) + timedelta(days=3.1))
+    assert "as E00036, until" in printed.err
+
+
+@pytest.mark.parametrize(("url", "keys"), [("", "n" * 32), ("https://x.example", ""), ("https://x.example", "short")])
+def test_a_link_without_an_address_or_a_key_is_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, url: str, keys: str
+) -> None:
+    monkeypatch.setenv("PORTAL_URL", url)
+    monkeypatch.setenv("PORTAL_KEYS", keys)
+    assert main(["person", "link", "E00036"]) == 1
+    assert ("PORTAL_KEYS" if url else "PORTAL_URL") in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("days", ["0", "91", "many", "-1"])
+def test_a_link_for_ever_is_not_made(days: str) -> None:
+    with pytest.raises(SystemExit):
+        main(["person", "link", "E00036", "--days", days])
 
 
 def test_rows_of_the_read_model_are_there(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -859,7 +859,7 @@ async def test_the_time_can_be_that_of_the_log(tmp_path: Path) -> None:
 
 def test_every_text_is_in_every_catalogue_and_nothing_else_is() -> None:
     found = list(catalogues.files())
-    assert {file.name for file in found} == {"portal.po", "prompter.po"}
+    assert {file.name for file in found} == {"portal.po", "prompter.po", "shared.po"}
     for file in found:
         assert catalogues.updated(file) == file.read_bytes(), "run: .venv/bin/python -m deploy.catalogues"
         for message in read_po(file.open("rb"), file.parts[-3]):

@@ -90,6 +90,23 @@ def test_messages_look_as_they_did_when_somebody_looked_at_them(name: str, lette
     assert looks_as_before(f"{name}.mail.html", html)
 
 
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda card: card["body"][0].update(size="Huge"),
+        lambda card: card["body"][0].update(colour="red"),
+        lambda card: card["body"][1]["items"][1]["facts"][0].pop("value"),
+        lambda card: card.update(version=1.5),
+    ],
+)
+def test_a_card_that_is_none_is_known_by_microsofts_schema(spoil: Any) -> None:
+    message = teams_message(three())
+    TeamsMessage.model_validate(message)
+    spoil(message["attachments"][0]["content"])
+    with pytest.raises(ValidationError, match=r"no card of version 1\.5"):
+        TeamsMessage.model_validate(message)
+
+
 WHAT_MATTERS = (
     "Will you speak for Mina Okafor?",
     "Spring promotions 2026",

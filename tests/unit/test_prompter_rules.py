@@ -10,13 +10,14 @@ import pytest
 
 from services.prompter.letter import letter
 from services.prompter.messages import message
-from services.prompter.policy import BadPolicy, HolidayCalendar, Policy, Reminders, policy_of, read_policy
+from services.prompter.policy import HolidayCalendar, Policy, Reminders, policy_of, read_policy
 from services.prompter.rules import Result
 from services.prompter.state import decode, encode
 from services.prompter.working_time import closed_at, next_open
 from shared.contracts.choices import Leave
 from shared.contracts.ids import CycleId, EmployeeId, prompt_id
 from shared.contracts.outputs import Evidence, Opportunity, Reason
+from shared.yaml_files import BadFile
 from tests.prompt_events import CYCLE, a_body, fulfilled, opened, updated, withdrawn
 from tests.prompter_world import (
     MONDAY,
@@ -455,7 +456,7 @@ def test_a_mistake_is_told_with_line_and_key(line: str, instead: str, complaint:
     assert line in text
     path = tmp_path / "policy.yaml"
     path.write_text(text.replace(line, instead))
-    with pytest.raises(BadPolicy) as caught:
+    with pytest.raises(BadFile) as caught:
         read_policy(path)
     first, _, rest = str(caught.value).removeprefix(f"{path}:").partition(": ")
     if instead:
@@ -474,19 +475,26 @@ def test_norway_and_times_are_what_they_look_like(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("chosen", "company", "language"),
+    ("chosen", "recorded", "company", "language"),
     [
-        (None, "en", "en"),
-        (None, "de", "de"),
-        ("de", "en", "de"),
-        ("en", "de", "en"),
-        ("de-AT", "en", "de"),
-        ("fr", "de", "de"),
-        ("no language, at all;", "de", "de"),
+        (None, None, "en", "en"),
+        (None, None, "de", "de"),
+        ("de", None, "en", "de"),
+        ("en", None, "de", "en"),
+        ("de-AT", None, "en", "de"),
+        ("fr", None, "de", "de"),
+        ("no language, at all;", None, "de", "de"),
+        (None, "de-CH", "en", "de"),
+        (None, "de_CH", "en", "de"),
+        (None, "fr-FR", "de", "de"),
+        ("en", "de-CH", "de", "en"),
+        ("fr", "de-CH", "en", "de"),
     ],
 )
-def test_a_sponsors_own_language_goes_above_the_companys(chosen: str | None, company: str, language: str) -> None:
-    world = World(a_policy(language=company)).hears(prefers(language=chosen), opened())
+def test_a_sponsors_own_language_goes_above_their_records_and_those_above_the_companys(
+    chosen: str | None, recorded: str | None, company: str, language: str
+) -> None:
+    world = World(a_policy(language=company)).hears(prefers(language=chosen), opened(sponsor_locale=recorded))
     assert [message.outgoing.language for message in world.messages] == [language]
 
 
@@ -497,10 +505,19 @@ def test_what_is_taken_down_and_what_comes_as_a_digest_is_in_the_sponsors_langua
     assert kinds == [("digest", "de"), ("end", "de")]
 
 
-def test_a_message_under_way_keeps_its_language_for_what_is_sent_again_is_what_was_sent() -> None:
+def test_times_are_written_in_the_zone_that_the_sponsor_chose_above_that_of_their_records() -> None:
+    world = World().hears(prefers(timezone="Asia/Tokyo"), opened(sponsor_timezone="Europe/Berlin"))
+    (item,) = letter(world.sponsor, world.messages[0].outgoing, None).items
+    assert getattr(item.event, "sponsor_timezone", None) == "Asia/Tokyo"
+    recorded = World().hears(opened(sponsor_timezone="Europe/Berlin"))
+    (item,) = letter(recorded.sponsor, recorded.messages[0].outgoing, None).items
+    assert getattr(item.event, "sponsor_timezone", None) == "Europe/Berlin"
+
+
+def test_a_message_under_way_keeps_its_language_and_its_zone_for_what_is_sent_again_is_what_was_sent() -> None:
     world = World(sends=lambda _: None).hears(opened())
     before = letter(world.sponsor, world.messages[0].outgoing, None)
-    world.hears(prefers(language="de"))
+    world.hears(prefers(language="de", timezone="Asia/Tokyo"))
     assert world.sponsor.outgoing is not None
     again = letter(decode(encode(world.sponsor)), world.sponsor.outgoing, None)
     assert message(again) == message(before)
@@ -510,14 +527,14 @@ def test_a_company_language_without_a_catalogue_stops_the_start_and_names_those_
     path = tmp_path / "policy.yaml"
     text = (PROJECT / "deploy" / "policy.yaml").read_text()
     path.write_text(text.replace("language: en", "language: tlh"))
-    with pytest.raises(BadPolicy, match=r"policy.yaml:\d+: language: messages can't be written in 'tlh': .*en, de"):
+    with pytest.raises(BadFile, match=r"policy.yaml:\d+: language: messages can't be written in 'tlh': .*en, de"):
         read_policy(path)
 
 
 def test_what_is_no_file_or_no_yaml_says_so(tmp_path: Path) -> None:
-    with pytest.raises(BadPolicy, match="can't be read"):
+    with pytest.raises(BadFile, match="can't be read"):
         read_policy(tmp_path / "nowhere.yaml")
     path = tmp_path / "policy.yaml"
     path.write_text("a: [")
-    with pytest.raises(BadPolicy, match="not YAML"):
+    with pytest.raises(BadFile, match="not YAML"):
         read_policy(path)

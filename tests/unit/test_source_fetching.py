@@ -83,6 +83,27 @@ async def test_a_record_is_asked_for_as_the_file_says() -> None:
     assert json.loads(request.content)["humanReadable"] == "REPLACE"
 
 
+async def test_a_record_in_two_parts_is_asked_for_in_two_requests_and_seen_by_their_names() -> None:
+    api = Api(httpx.Response(200, json={"responses": []}))
+    one = Wanted("finch", "5d0b")
+    found = await api.fetcher(finch="0123456789abcdef").fetch([one])
+    assert found == {one: {"individual": {"responses": []}, "employment": {"responses": []}}}
+    assert sorted(str(request.url) for request in api.requests) == [
+        "https://api.tryfinch.com/employer/employment",
+        "https://api.tryfinch.com/employer/individual",
+    ]
+    for request in api.requests:
+        assert json.loads(request.content) == {"requests": [{"individual_id": "5d0b"}]}
+        assert request.headers["finch-api-version"] == "2020-09-17"
+
+
+async def test_a_record_of_which_a_part_is_refused_is_not_had() -> None:
+    api = Api(httpx.Response(200, json={}), httpx.Response(403))
+    one = Wanted("finch", "5d0b")
+    found = await api.fetcher(finch="0123456789abcdef").fetch([one])
+    assert "answered 403: may its credentials" in found[one].reason
+
+
 async def test_many_notifications_about_one_employee_cost_one_request() -> None:
     api = Api(httpx.Response(200, json=HIBOB_RECORD))
     handler = DeliveryHandler(SOURCES, api.fetcher())

@@ -111,7 +111,7 @@ def a_delivery(*entries: Any, **headers: str) -> Delivery:
         (
             "webhook:\n  signature: {kind: hmac, header: X-Acme-Signature}\n",
             "",
-            "acme.yaml:1: webhook: is missing: a source has a webhook, bulk, poll or kafka, or several of them",
+            "acme.yaml:1: webhook: is missing: a source has a webhook, bulk, poll or kafka, or several",
         ),
         (
             "webhook:",
@@ -224,7 +224,7 @@ def test_a_field_that_is_not_there_says_nothing(acme: Path) -> None:
 
 
 def test_the_headers_to_keep_are_those_that_expressions_read(acme: Path) -> None:
-    assert read_source(acme).headers_read() == {"content-type", "x-trace"}
+    assert read_source(acme).headers_read == {"content-type", "x-trace"}
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,12 @@ from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from services.sources.accounts import Accounts
-from services.sources.metrics import POLLS
+from services.sources.metrics import LAST_POLL, POLLS
 from services.sources.polling import Poller
 from shared.contracts.base import utc
 from shared.sources.declaration import Declaration
@@ -310,14 +312,46 @@ async def test_a_poller_that_dies_at_any_write_loses_no_page(write: int) -> None
     assert world.asked[len(died_after)] == died_after[-1], "it goes on with the page that was not safe"
 
 
+@given(sizes=st.lists(st.integers(0, 3), min_size=1, max_size=5), kills=st.lists(st.integers(1, 4), max_size=6))
+@settings(max_examples=30)
+def test_however_often_it_is_killed_all_is_told_and_the_cursor_says_no_more_than_that(
+    sizes: list[int], kills: list[int]
+) -> None:
+    pages, number = {}, 0
+    for at, size in enumerate(sizes):
+        following = f"p{at + 1}" if at + 1 < len(sizes) else None
+        pages[f"cursor=p{at}" if at else ""] = people(*range(number, number + size), next=following)
+        number += size
+    world = World(a_source(), pages)
+
+    async def live_and_die() -> None:
+        for kill in [*kills, 10_000]:
+            world.writes = 0
+            world.dies_at = lambda count, outputs, kill=kill: count == kill  # type: ignore[misc]
+            await world.rounds(0.1)
+            told = {person["id"] for person in world.received()}
+            cursor = await world.cursor("acme/people")
+            if cursor.covered_until is not None:
+                return
+            done = int(cursor.round.at.removeprefix("p")) if cursor.round and cursor.round.at else 0
+            assert told >= set(range(sum(sizes[:done])))
+
+    asyncio.run(live_and_die())
+    assert {person["id"] for person in world.received()} == set(range(number))
+
+
 async def test_a_page_that_the_vendor_has_forgotten_makes_the_round_begin_anew() -> None:
     world = World(a_source(), {"": people(1, next="b"), "cursor=b": httpx.Response(410)})
-    await world.rounds()
+    await world.rounds(12)
+    assert world.asked == ["", "cursor=b"] * 3
     assert (await world.cursor("acme/people")).covered_until is None
+    looks_well_at = LAST_POLL.labels("acme", "people")._value.get()
+    assert looks_well_at == NOW.timestamp(), "it breaks off at the same page each time, and PollsFail has to see that"
     world.pages["cursor=b"] = people(2)
-    await world.rounds(10)
-    assert world.asked == ["", "cursor=b", "", "cursor=b"]
-    assert [person["id"] for person in world.received()] == [1, 1, 2]
+    await world.rounds()
+    assert world.asked[6:] == ["", "cursor=b"]
+    assert [person["id"] for person in world.received()] == [1, 1, 1, 1, 2]
+    assert LAST_POLL.labels("acme", "people")._value.get() > looks_well_at
 
 
 async def test_a_poll_that_fails_and_one_without_news_are_told_apart() -> None:

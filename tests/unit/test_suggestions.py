@@ -13,6 +13,7 @@ from tests.career import (
     IN_CYCLE,
     Log,
     a_cycle,
+    a_hiding,
     a_refusal,
     a_relationship,
     a_relationship_ended,
@@ -238,6 +239,15 @@ def test_what_a_witness_saw_must_lie_in_the_window(day: date, counts: bool) -> N
 
 def test_what_a_witness_saw_must_not_be_taken_back() -> None:
     assert names(a_gap(*a_team_mate("W1"), a_retraction())) == []
+
+
+def test_a_witness_of_what_its_owner_hides_is_suggested_and_it_is_not_named() -> None:
+    (suggested,) = a_gap(*a_team_mate("W1"), a_hiding()).suggested()
+    assert suggested.why == "Person W1 has worked with them, and saw what they did."
+    (suggested,) = a_gap(
+        *a_team_mate("W1"), a_hiding(), an_achievement("A2", impact=0, title="Quiet work", witnesses=("hris:W1",))
+    ).suggested()
+    assert suggested.why == "Person W1 has worked with them, and saw “Quiet work”."
 
 
 def test_a_witness_is_recognised_by_any_of_their_names() -> None:

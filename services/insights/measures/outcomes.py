@@ -62,6 +62,7 @@ UNSEEN: Final = Measure(
     "out).",
     pitfalls=(
         "Many tools name no witnesses: it tells of tools as much as of people. Compare a source with itself.",
+        "What people add themselves names none, and what they have hidden from sponsors is counted all the same.",
         "That somebody is named as a witness does not say that they remember.",
     ),
 )

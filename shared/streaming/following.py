@@ -1,0 +1,107 @@
+"""Reads the whole of a topic into memory, in no consumer group, and goes on reading."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+Learn = Callable[[bytes, bytes | None], None]
+"""Takes a record's key and value; None is a tombstone."""
+
+log = structlog.get_logger(__name__)
+
+
+class Follower:
+    """Keeps what is made of a topic up with it.
+
+    Args:
+        bootstrap_servers: where Kafka is.
+        topic: the topic.
+        partitions: how many it has.
+        learn: is given each record that has a key, in the order of its partition; must not raise.
+    """
+
+    def __init__(self, bootstrap_servers: str, topic: str, partitions: int, learn: Learn) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._topic = topic
+        self._partitions = [TopicPartition(topic, number) for number in range(partitions)]
+        self._learn = learn
+        self._consumer: AIOKafkaConsumer | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._reached: dict[TopicPartition, int] = {}
+        self._moved = asyncio.Condition()
+
+    async def start(self) -> None:
+        """Read all that there is; return when the end, as it was at the start, has been reached.
+
+        Raises:
+            KafkaError: it can't be read.
+        """
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap_servers, enable_auto_commit=False, auto_offset_reset="earliest"
+        )
+        await self._consumer.start()
+        self._consumer.assign(self._partitions)
+        while not self._consumer.partitions_for_topic(self._topic):
+            log.info("waiting for a topic", topic=self._topic, do="if this goes on: python -m deploy.topics")
+            await asyncio.sleep(0.2)
+        await self._consumer.seek_to_beginning(*self._partitions)
+        self._reading = asyncio.create_task(self._read(self._consumer))
+        await self.catch_up()
+
+    async def run(self) -> None:
+        """Return only by raising what ended the reading."""
+        if self._reading is None:
+            raise RuntimeError("the follower has not been started")
+        await self._reading
+
+    async def stop(self) -> None:
+        """Stop reading."""
+        if self._reading is not None:
+            self._reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._reading
+        if self._consumer is not None:
+            await self._consumer.stop()
+
+    async def catch_up(self) -> None:
+        """Return when all that had been written to the topic at the time of the call is known here.
+
+        Raises:
+            KafkaError: it can't be read, or its ends can't be had for 40 s.
+        """
+        consumer, reading = self._consumer, self._reading
+        if consumer is None or reading is None:
+            raise RuntimeError("the follower has not been started")
+        ends = await consumer.end_offsets(self._partitions)
+        async with self._moved:
+            while True:
+                if reading.done():
+                    await reading  # raises what ended it: who waited on would wait for ever
+                if all(self._reached.get(at, 0) >= end for at, end in ends.items()):
+                    return
+                await self._moved.wait()
+
+    async def _read(self, consumer: AIOKafkaConsumer) -> None:
+        try:
+            await self._read_on(consumer)
+        finally:
+            async with self._moved:
+                self._moved.notify_all()
+
+    async def _read_on(self, consumer: AIOKafkaConsumer) -> None:
+        while True:
+            batches = await consumer.getmany(timeout_ms=200)
+            for records in batches.values():
+                for record in records:
+                    if record.key is not None:
+                        self._learn(record.key, record.value)
+            # Also when nothing came: a position can move over records that were compacted away.
+            reached = {at: await consumer.position(at) for at in self._partitions}
+            async with self._moved:
+                self._reached = reached
+                self._moved.notify_all()
