@@ -242,6 +242,7 @@ def _prompts() -> list[Json]:
                 conversion.FIRST_ADVOCACY,
                 conversion.ENDORSEMENTS,
                 conversion.EVIDENCE,
+                conversion.EVIDENCE_STRENGTH,
                 conversion.WITHOUT_EVIDENCE,
             )
         ),

@@ -247,7 +247,8 @@ class Comparison:
         asked = self._asked
         return {
             sponsor_id: [
-                piece.evidence_id for piece in chosen(employee, asked.definition, asked.cycle_id, sponsor_id, policy)
+                ranked.piece.evidence_id
+                for ranked in chosen(employee, asked.definition, asked.cycle_id, sponsor_id, policy)
             ]
             for sponsor_id, _ in (found.prompts if found is not None else ())
         }

@@ -90,22 +90,29 @@ LeftOutBecause = Literal[
 ]
 
 
-def rank(
-    employee: EmployeeState, cycle: CycleDefinition, cycle_id: str, sponsor_id: str, policy: Policy
-) -> tuple[Evidence, ...]:
-    """Return the pieces that speak for the employee in this cycle, the best first, each with its reasons.
-
-    Achievements of the evidence window, and endorsements that others gave before the cycle opened.
-    """
-    return tuple(_shown(employee, cycle, piece) for piece in chosen(employee, cycle, cycle_id, sponsor_id, policy))
-
-
 def chosen(
     employee: EmployeeState, cycle: CycleDefinition, cycle_id: str, sponsor_id: str, policy: Policy
-) -> list[Piece]:
-    """Return the pieces that are shown, the best first."""
+) -> list[Ranked]:
+    """Return the pieces that speak for the employee in this cycle and are shown, the best first.
+
+    They are achievements of the evidence window, and endorsements that others gave before the cycle opened.
+    """
     pieces = weigh(employee, cycle, cycle_id, sponsor_id, policy)
-    return [ranked.piece for ranked in islice(in_order(pieces), policy.evidence_pieces)]
+    return list(islice(in_order(pieces), policy.evidence_pieces))
+
+
+def shown_of(employee: EmployeeState, cycle: CycleDefinition, pieces: Sequence[Ranked]) -> tuple[Evidence, ...]:
+    """Return the pieces as the sponsor sees them, each with its reasons."""
+    return tuple(_shown(employee, cycle, ranked.piece) for ranked in pieces)
+
+
+def strength(pieces: Sequence[Ranked]) -> int:
+    """Return what the pieces weigh together, in hundredths of the weight that is 1.
+
+    That is one of an achievement of the evidence window's last day that shows none of the cycle's competencies, had no
+    impact beyond its author, and that the sponsor did not see.
+    """
+    return round(100 * sum(2 ** (of.piece.doublings + _REPEATED_DOUBLINGS * of.repeated) for of in pieces))
 
 
 def count_shown(employee: EmployeeState, cycle: CycleDefinition, cycle_id: str, sponsor_id: str, policy: Policy) -> int:

@@ -7,7 +7,7 @@ end, and saying nothing is what happens when nothing changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from services.correlator.evidence import rank
+from services.correlator.evidence import Ranked, chosen, shown_of, strength
 from services.correlator.facts import learn
 from services.correlator.policy import Policy
 from services.correlator.standing import (
@@ -136,11 +136,12 @@ def reconsider(employee: EmployeeState, calendar: Calendar, because_of: EventId,
             spoken_for = spoken_for or not isinstance(verdict, NotAsked)
             says: _Prompt | Spoken | NotAsked
             if isinstance(verdict, Asked):
-                body = _body(employee, verdict, cycle_id, cycle.definition, sponsor_id, now, policy)
+                pieces = chosen(employee, cycle.definition, cycle_id, sponsor_id, policy)
+                body = _body(employee, verdict, cycle_id, cycle.definition, sponsor_id, now, pieces)
                 refs = tuple(Ref(ref) for ref in employee.people[sponsor_id].refs if ref.startswith(_REACHED_BY))
                 timezone = verdict.timezone if verdict.timezone != "UTC" else policy.timezone
                 locale = employee.people[sponsor_id].locale
-                says = _Prompt(body, timezone, locale, refs, verdict.snoozed_until)
+                says = _Prompt(body, timezone, locale, refs, verdict.snoozed_until, pieces)
             else:
                 says = verdict
             said = _Said(employee.employee_id, cycle_id, now, because_of)
@@ -264,7 +265,7 @@ def _body(
     cycle: CycleDefinition,
     sponsor_id: str,
     now: datetime,
-    policy: Policy,
+    pieces: Sequence[Ranked],
 ) -> PromptBody:
     profile = asked.profile
     since = min(
@@ -291,7 +292,7 @@ def _body(
             f"You have been {profile.name}'s sponsor since {since:%B %Y}, and they are among those whom"
             f" “{cycle.title}” is for."
         ),
-        evidence=rank(employee, cycle, cycle_id, sponsor_id, policy),
+        evidence=shown_of(employee, cycle, pieces),
     )
 
 
@@ -308,6 +309,8 @@ class _Prompt:
     refs: tuple[Ref, ...]
     """By which channels know the sponsor."""
     snoozed_until: datetime | None
+    pieces: Sequence[Ranked]
+    """Those of the body, with what they weigh."""
 
 
 @dataclass(frozen=True)
@@ -351,18 +354,17 @@ def _say_prompt(
         "because_of": said.because_of,
     }
     match says:
-        case _Prompt(body, timezone, locale, refs, snoozed_until):
-            of = PromptUpdated if before is not None and before.status == "open" else PromptOpened
-            outputs.append(
-                of(
-                    **common,
-                    sponsor_timezone=timezone,
-                    sponsor_locale=locale,
-                    sponsor_refs=refs,
-                    snoozed_until=snoozed_until,
-                    body=body,
-                )
-            )
+        case _Prompt(body, timezone, locale, refs, snoozed_until, pieces):
+            common |= {
+                "sponsor_timezone": timezone,
+                "sponsor_locale": locale,
+                "sponsor_refs": refs,
+                "snoozed_until": snoozed_until,
+            }
+            if before is not None and before.status == "open":
+                outputs.append(PromptUpdated(**common, body=body))
+            else:
+                outputs.append(PromptOpened(**common, evidence_strength=strength(pieces), body=body))
         case Spoken(endorsement_id):
             outputs.append(PromptFulfilled(**common, endorsement_id=endorsement_id))
         case NotAsked(reason):
@@ -372,7 +374,7 @@ def _say_prompt(
 def _content(says: _Prompt | Spoken | NotAsked) -> tuple[Literal["open", "fulfilled", "withdrawn"], bytes]:
     """Return the status and what tells one content from another; why something is not asked is told once."""
     match says:
-        case _Prompt(body, timezone, _, _, snoozed_until):  # a new address or language is no news
+        case _Prompt(body, timezone, _, _, snoozed_until, _):  # a new address or language is no news
             return "open", _digest(body, timezone, str(snoozed_until))
         case Spoken(endorsement_id):
             return "fulfilled", endorsement_id.encode()

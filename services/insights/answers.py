@@ -7,6 +7,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.insights.measures.measure import Unit
 from shared.contracts.outputs import Outcome, PromptBody, SuggestedSponsor
 
 CycleStatus = Literal["announced", "open", "closed", "cancelled"]
@@ -259,7 +260,7 @@ class MeasureDefinition(Answer):
 
     name: str
     title: str
-    unit: Literal["share", "people", "count", "seconds", "pieces", "index"]
+    unit: Unit
     definition: str
     pitfalls: list[str] = Field(description="where it misleads")
 

@@ -336,6 +336,8 @@ def _cycle(page: _Page, cycles: Sequence[CycleShown], chosen: CycleShown | None)
     pieces, bare = page.whole(conversion.EVIDENCE, id_), page.whole(conversion.WITHOUT_EVIDENCE, id_)
     spoken = page.whole(conversion.ENDORSEMENTS, id_)
     evidence = _NONE if pieces.value is None else f"{pieces.value:.1f}"
+    strong = page.whole(conversion.EVIDENCE_STRENGTH, id_)
+    strength = _NONE if strong.value is None else f"{strong.value:.1f}"
     return f"""<section aria-labelledby="cycle"><h2 id="cycle"><bdi>{escape(chosen.title)}</bdi></h2>
 <ul class="cycles" aria-label="Cycles">{choices}</ul>
 <div class="two"><div>{funnel}</div>
@@ -347,6 +349,7 @@ def _cycle(page: _Page, cycles: Sequence[CycleShown], chosen: CycleShown | None)
 {_number(_days(answered.value), "from viewed to endorsed, half of them")}
 {_number(_days(took.value), "from prompt to endorsement, half of them")}
 {_number(evidence, "pieces of evidence in a prompt")}
+{_number(strength, "its strength, half of them (1: a piece that fits nothing)")}
 {_number(_percent(bare.value), "of prompts without evidence")}
 </dl></div></section>"""
 

@@ -47,6 +47,26 @@ ANSWER_TIME = Gauge(
     "insights_prompt_answer_seconds", "Median time from a prompt's first view to its endorsement", ["cycle"]
 )
 EVIDENCE = Gauge("insights_prompt_evidence_pieces", "Mean of pieces of evidence in a prompt at its opening", ["cycle"])
+EVIDENCE_STRENGTH = Gauge(
+    "insights_prompt_evidence_strength", "Median of what a prompt's evidence weighs at its opening", ["cycle"]
+)
+WITHOUT_EVIDENCE = Gauge(
+    "insights_prompts_without_evidence_ratio", "Prompts without evidence, of those opened", ["cycle"]
+)
+DELIVERY_TIME = Gauge(
+    "insights_prompt_delivery_seconds", "Median time from a prompt's opening to its first delivery", ["cycle"]
+)
+FIRST_ADVOCACY = Gauge(
+    "insights_first_advocacy_seconds", "Time from the cycle's opening to the first endorsement for it", ["cycle"]
+)
+PROMOTION_DIFFERENCE = Gauge(
+    "insights_promotion_difference_ratio",
+    "Share promoted of those with a sponsor at the opening, less that of those without; it is not cause",
+    ["cycle"],
+)
+MENTOR_TO_SPONSOR_TIME = Gauge(
+    "insights_mentor_to_sponsor_seconds", "Median time from the start of mentoring to that of sponsoring", ["cycle"]
+)
 ENDORSEMENTS = Gauge("insights_endorsements", "Endorsements that stand; without a cycle: the general ones", ["cycle"])
 MENTOR_TO_SPONSOR = Gauge("insights_mentor_to_sponsor_ratio", "Mentors who became sponsors, of all", ["cycle"])
 ACHIEVEMENTS_UNSEEN = Gauge(

@@ -249,7 +249,8 @@ def _prompt_rows(event: PromptEvent) -> Iterator[Row]:
             snoozed_until=event.snoozed_until,
         )
     if isinstance(event, PromptOpened):
-        yield PromptOpenedRow(event.prompt_id, event.version, event.at, len(event.body.evidence))
+        pieces = len(event.body.evidence)
+        yield PromptOpenedRow(event.prompt_id, event.version, event.at, pieces, event.evidence_strength)
 
 
 def _gap(value: bytes) -> Projected:

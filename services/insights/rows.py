@@ -346,6 +346,7 @@ class PromptOpenedRow(Row):
     opened_version: int
     opened_at: datetime
     opened_evidence: int
+    opened_strength: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,6 +158,7 @@ prompts = Table(
     Column("opened_version", BigInteger),
     Column("opened_at", UtcTime),
     Column("opened_evidence", Integer),
+    Column("opened_strength", BigInteger),
     Index("prompts_by_cycle", "cycle_id", "status"),
     Index("prompts_by_sponsor", "sponsor_id", "status"),
     Index("prompts_by_employee", "employee_id", "status"),

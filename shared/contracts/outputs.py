@@ -111,6 +111,12 @@ class PromptOpened(_PromptEvent):
     sponsor_locale: str | None = Field(None, description="by the company's records: a BCP 47 tag, as de or en-GB")
     sponsor_refs: tuple[Ref, ...] = Field((), description="by what channels know the sponsor: email:…, slack:…")
     snoozed_until: EventTime | None = None
+    evidence_strength: int | None = Field(
+        None,
+        ge=0,
+        description="what the pieces of evidence weigh together by the correlator's ranking, in hundredths; not said "
+        "before it was measured",
+    )
     body: PromptBody
 
 

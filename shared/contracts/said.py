@@ -84,6 +84,7 @@ class PromptOpened(_PromptEvent, frozen=True, gc=False, kw_only=True):
     sponsor_locale: str | None
     sponsor_refs: tuple[Ref, ...]
     snoozed_until: datetime | None
+    evidence_strength: int
     body: PromptBody
 
 

@@ -139,7 +139,7 @@ def decided(about: Question, employees: Iterable[EmployeeState]) -> dict[str, tu
         employee.employee_id: (
             outcome(employee, about, Policy()),
             [
-                [piece.evidence_id for piece in chosen(employee, about.definition, "C9", other, Policy())]
+                [ranked.piece.evidence_id for ranked in chosen(employee, about.definition, "C9", other, Policy())]
                 for other in employee.people
             ],
         )

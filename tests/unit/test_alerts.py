@@ -97,6 +97,12 @@ CASES: Final = [
         "the gateway could not take events for people",
         feed="people",
     ),
+    *labelled_counter(
+        "ProvisioningIsTurnedAway",
+        'scim_request_duration_seconds_count{operation="patch",status="503"}',
+        'scim_request_duration_seconds_count{operation="bulk",status="501"}',
+        "the scim service could not do what an identity system asked",
+    ),
     Case(
         "ConsumerLagGrows",
         "more comes in than is handled",

@@ -10,7 +10,7 @@ import pytest
 from services.correlator.policy import Policy
 from shared.contracts.base import utc
 from shared.contracts.career import SELF, CareerEvent, EndorsementGiven
-from shared.contracts.said import Evidence
+from shared.contracts.said import Evidence, PromptOpened
 from tests.career import (
     IN_CYCLE,
     Log,
@@ -60,6 +60,32 @@ def test_how_many_pieces_is_the_companys_to_say() -> None:
 
 def test_without_evidence_the_sponsor_is_asked_all_the_same() -> None:
     assert without_the_first().evidence() == []
+
+
+# -- how strong it is -----------------------------------------------------------------------------
+
+
+def strength_at_the_opening(*achievements: CareerEvent, policy: Policy | None = None) -> int | None:
+    log = without_the_first(*achievements, policy=policy)
+    [opened] = [said for said in log.outputs if isinstance(said, PromptOpened)]
+    return opened.evidence_strength
+
+
+def great(achievement_id: str = "A2", days: int = 0) -> CareerEvent:
+    """An achievement that shows what the cycle looks for, mattered to the company, and that the sponsor did not see."""
+    done = {"occurred_on": days_before_the_end(days), "competencies": ("delivery",), "impact": 3, "witnesses": ()}
+    return an_achievement(achievement_id, **done)
+
+
+def test_an_opened_prompt_says_what_its_evidence_weighs_in_hundredths() -> None:
+    assert strength_at_the_opening(great()) == 600
+    assert strength_at_the_opening(great(days=180)) == 300
+    assert strength_at_the_opening() == 0
+
+
+def test_evidence_that_repeats_itself_and_what_is_not_shown_adds_less_or_nothing() -> None:
+    assert strength_at_the_opening(great(), great("A3")) == 600 + 360
+    assert strength_at_the_opening(great(), great("A3"), policy=Policy(evidence_pieces=1)) == 600
 
 
 # -- what moves the ranking -----------------------------------------------------------------------

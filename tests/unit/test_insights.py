@@ -611,6 +611,7 @@ class ReadModelSuite:
             connection.execute(text("ALTER TABLE event_counts DROP COLUMN events"))
             connection.execute(text("ALTER TABLE achievements DROP COLUMN witnesses"))
             connection.execute(text("ALTER TABLE prompts DROP COLUMN opened_evidence"))
+            connection.execute(text("ALTER TABLE prompts DROP COLUMN opened_strength"))
             connection.execute(text("DROP TABLE alembic_version"))
             connection.execute(progress.insert(), {"topic": CAREER_EVENTS, "partition": 0, "next_offset": 7})
         create_schema(engine)

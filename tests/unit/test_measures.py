@@ -114,6 +114,7 @@ def prompt(employee: str, status: str = "open", *, hours: float = 1, **more: Any
         "status": status,
         "opened_at": opened,
         "pieces": 3,
+        "strength": 300,
         "delivered_at": opened + timedelta(minutes=2),
         "changed_at": opened + timedelta(hours=hours),
         "viewed_at": None,
@@ -309,9 +310,9 @@ def test_conversion_goes_from_opened_over_delivered_to_endorsed() -> None:
     found = [
         prompt("E0", "fulfilled", hours=10),
         prompt("E1", "fulfilled", hours=30, delivered_at=None),
-        prompt("E2", "withdrawn", pieces=0),
+        prompt("E2", "withdrawn", pieces=0, strength=0),
         prompt("E3"),
-        prompt("E4", "fulfilled", opened_at=None, pieces=None, delivered_at=None),
+        prompt("E4", "fulfilled", opened_at=None, pieces=None, strength=None, delivered_at=None),
     ]
     values = conversion.conversion(Facts(NOW, people(20), cycles=[cycle()], prompts=found), 1)
     assert (whole(values, "prompts_delivered", "C1").part, whole(values, "prompts_delivered", "C1").whole) == (3, 4)
@@ -319,6 +320,8 @@ def test_conversion_goes_from_opened_over_delivered_to_endorsed() -> None:
     assert whole(values, "prompt_delivery_seconds", "C1").value == 120
     assert whole(values, "prompt_endorsement_seconds", "C1").value == 20 * 3600
     assert whole(values, "evidence_pieces", "C1").value == 2.25
+    strength = whole(values, "evidence_strength", "C1")
+    assert (strength.value, strength.whole) == (3.0, 4)
     assert whole(values, "prompts_without_evidence", "C1").value == 0.25
 
 

@@ -100,11 +100,28 @@ EVIDENCE: Final = Measure(
     name="evidence_pieces",
     title="Evidence in a prompt",
     unit="pieces",
-    definition="Pieces of evidence in a prompt when it was opened last: the mean. How strong each is the ranking "
-    "knows, and no prompt says.",
+    definition="Pieces of evidence in a prompt when it was opened last: the mean.",
     pitfalls=(
         "A prompt shows a few pieces at most: many and very many achievements look the same.",
         "Few pieces may be a quiet year or tools that are not connected.",
+    ),
+)
+EVIDENCE_STRENGTH: Final = Measure(
+    name="evidence_strength",
+    title="Strength of a prompt's evidence",
+    unit="weight",
+    definition="What the pieces of evidence in a prompt weighed together when it was opened last, by the correlator's "
+    "ranking: the median over prompts; a prompt without evidence is 0. A piece weighs 1 when it is of the evidence "
+    "window's last day, shows none of the cycle's competencies, had no impact beyond its author, and the sponsor did "
+    "not see it; one that shows a competency weighs 3, one whose impact was the company's twice as much, one that the "
+    "sponsor saw 1.3 times, and half with each half-life of its age (`services/correlator/evidence.py`).",
+    pitfalls=(
+        "It is how well an achievement fits the cycle, not how good it was, and still less how good the person is.",
+        "More than a few pieces are not shown and don't count: it can't grow for ever.",
+        "It depends on CORRELATOR_EVIDENCE_PIECES and CORRELATOR_HALF_LIFE_DAYS, and on how many competencies a cycle "
+        "looks for: compare cycles only where these are alike.",
+        "Tools that name no witness, or no impact, make it small.",
+        "Prompts that were opened before it was recorded are not in it.",
     ),
 )
 WITHOUT_EVIDENCE: Final = Measure(
@@ -153,6 +170,7 @@ def _of_cycle(facts: Facts, cycle: CycleFacts, opened: Sequence[PromptFacts], k:
     endorsed = [prompt for prompt in opened if prompt.status == "fulfilled"]
     pieces = [prompt.pieces for prompt in opened if prompt.pieces is not None]
     bare = sum(n == 0 for n in pieces)
+    weights = [prompt.strength / 100 for prompt in opened if prompt.strength is not None]
     of, id_ = len(opened), cycle.cycle_id
     return [
         *_viewed(id_, opened, k),
@@ -160,6 +178,7 @@ def _of_cycle(facts: Facts, cycle: CycleFacts, opened: Sequence[PromptFacts], k:
         _half_of_them(DELIVERY_TIME, id_, ((prompt.opened_at, prompt.delivered_at) for prompt in delivered)),
         _half_of_them(ENDORSEMENT_TIME, id_, ((prompt.opened_at, prompt.changed_at) for prompt in endorsed)),
         Value(EVIDENCE.name, id_, part=sum(pieces), whole=len(pieces), value=fmean(pieces) if pieces else None),
+        Value(EVIDENCE_STRENGTH.name, id_, whole=len(weights), value=median(weights) if weights else None),
         Value(WITHOUT_EVIDENCE.name, id_, part=bare, whole=len(pieces), value=share(bare, len(pieces))),
         *_endorsed_by_group(facts, cycle, opened, k),
     ]

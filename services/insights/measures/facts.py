@@ -104,6 +104,7 @@ class PromptFacts:
     """A prompt; times are the log's, but for three.
 
     Attributes:
+        strength: what its pieces of evidence weighed together when it was opened, in hundredths.
         delivered_at: first, by the prompter's wall clock.
         viewed_at: when its page was shown first, by the portal's wall clock.
         endorsed_at: when the endorsement that fulfilled it was given, as its source dates it.
@@ -115,6 +116,7 @@ class PromptFacts:
     status: str
     opened_at: datetime | None
     pieces: int | None
+    strength: int | None
     delivered_at: datetime | None
     changed_at: datetime
     viewed_at: datetime | None

@@ -149,6 +149,7 @@ def _prompts(connection: Connection) -> list[PromptFacts]:
             row.status,
             row.opened_at,
             row.opened_evidence,
+            row.opened_strength,
             reached.c.at,
             row.changed_at,
             viewed.c.at,

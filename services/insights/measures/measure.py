@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
-Unit = Literal["share", "people", "count", "seconds", "pieces", "index"]
-"""share: part of a whole, 0 to 1. index: a number without a unit. Times are in seconds, as Prometheus has them."""
+Unit = Literal["share", "people", "count", "seconds", "pieces", "weight", "index"]
+"""share: part of a whole, 0 to 1. index: a number without a unit. weight: what the ranking
+gives, where 1 is an achievement that fits nothing. Times are in seconds, as Prometheus has them."""
 
 WHOLE: Final = ""
 """The dimension and group of what is not broken down."""

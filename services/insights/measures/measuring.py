@@ -34,9 +34,15 @@ _GAUGES = {
     conversion.PROMPTS_ENDORSED.name: metrics.PROMPTS_ENDORSED,
     conversion.ANSWER_TIME.name: metrics.ANSWER_TIME,
     conversion.ENDORSEMENT_TIME.name: metrics.ENDORSEMENT_TIME,
+    conversion.DELIVERY_TIME.name: metrics.DELIVERY_TIME,
     conversion.EVIDENCE.name: metrics.EVIDENCE,
+    conversion.EVIDENCE_STRENGTH.name: metrics.EVIDENCE_STRENGTH,
+    conversion.WITHOUT_EVIDENCE.name: metrics.WITHOUT_EVIDENCE,
+    conversion.FIRST_ADVOCACY.name: metrics.FIRST_ADVOCACY,
     conversion.ENDORSEMENTS.name: metrics.ENDORSEMENTS,
+    outcomes.PROMOTION_DIFFERENCE.name: metrics.PROMOTION_DIFFERENCE,
     outcomes.MENTOR_TO_SPONSOR.name: metrics.MENTOR_TO_SPONSOR,
+    outcomes.MENTOR_TO_SPONSOR_TIME.name: metrics.MENTOR_TO_SPONSOR_TIME,
     outcomes.UNSEEN.name: metrics.ACHIEVEMENTS_UNSEEN,
 }
 

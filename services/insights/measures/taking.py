@@ -23,6 +23,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
     conversion.ANSWER_TIME,
     conversion.ENDORSEMENT_TIME,
     conversion.EVIDENCE,
+    conversion.EVIDENCE_STRENGTH,
     conversion.WITHOUT_EVIDENCE,
     conversion.ENDORSEMENTS,
     conversion.FIRST_ADVOCACY,
