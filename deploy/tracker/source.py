@@ -209,6 +209,7 @@ def _polled(declaration: Declaration, poll: Poll, path: Path, record: Any) -> It
 
 def _as_json(event: MappedEvent, verdict: Verdict) -> dict[str, Any]:
     return {
+        "entry": event.entry,
         "feed": event.feed,
         "type": event.type,
         "id": event.id,
@@ -228,7 +229,8 @@ def _show(payload: Mapping[str, Any]) -> None:
     print(f"\n{payload['payload']}:")
     for event in payload["events"]:
         said = event["intake"]
-        print(f"  feeds.{event['feed']}  {event['type']}  about {event['subject']}, at {event['time']}")
+        entry = "" if event["entry"] is None else f"entry {event['entry']}: "
+        print(f"  {entry}feeds.{event['feed']}  {event['type']}  about {event['subject']}, at {event['time']}")
         print(f"      id {event['id']}")
         print(f"      {json.dumps(event['data'], ensure_ascii=False)}")
         if said["refused"] is not None:

@@ -16,7 +16,7 @@ from shared.sources.delivery import Delivery, read_delivery
 from shared.sources.expressions import Unmappable
 from shared.sources.mappers import read
 from shared.sources.mapping import MappedEvent, record_wanted, to_output
-from shared.streaming.records import Output, Record
+from shared.streaming.records import SOURCE_HEADER, Output, Record
 from shared.streaming.service import buried
 
 SERVICE: Final = "sources"
@@ -79,7 +79,7 @@ class DeliveryHandler:
         fresh = [event for event in mapped.events if not self._was_seen(event)]
         EVENTS.labels(label, "accepted").inc(len(fresh))
         EVENTS.labels(label, "duplicate").inc(len(mapped.events) - len(fresh))
-        outputs = [to_output(event) for event in fresh]
+        outputs = [_with_name(to_output(event), label) for event in fresh]
         if mapped.faults:
             outputs.append(buried(record, Unmappable("; ".join(mapped.faults)), SERVICE))
         return outputs
@@ -99,6 +99,10 @@ class DeliveryHandler:
         if len(self._seen) > _REMEMBERED:
             self._seen.popitem(last=False)
         return False
+
+
+def _with_name(output: Output, source: str) -> Output:
+    return replace(output, headers=(*output.headers, (SOURCE_HEADER, source.encode())))
 
 
 def _wanted(declaration: Declaration, delivery: Delivery) -> Wanted | None:

@@ -12,10 +12,9 @@ import orjson
 
 from shared.sources.declaration import Declaration
 from shared.sources.expressions import Unmappable
-from shared.streaming.records import Output, Record
+from shared.streaming.records import SOURCE_HEADER, Output, Record
 from shared.streaming.topics import SOURCES_RECEIVED
 
-SOURCE_HEADER: Final = "source"
 _HTTP: Final = "http-"
 DEEPEST: Final = 64
 """How deep arrays and objects of a payload may lie in each other; vendors' go to about ten."""

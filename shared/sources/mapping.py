@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -39,6 +40,9 @@ class MappedEvent:
     subject: str
     time: datetime
     data: Mapping[str, Any] = field(repr=False)
+    entry: int | None = field(default=None, compare=False)
+    """Of which entry of the delivery it is made, from 0 on; None where a delivery has one. What a source sends twice in
+    a delivery is one event."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +71,14 @@ def map_delivery(declaration: Declaration, delivery: Delivery) -> Mapped:
     faults: list[str] = []
     for at, item in enumerate(_entries(declaration, payload, delivery, functions)):
         seen = {"body": payload, "item": item, "headers": delivery.headers, "fetched": delivery.fetched}
+        entry, where = (None, "") if declaration.each is None else (at, f"entry {at}: ")
         try:
-            found = [
-                _event(declaration, rule, number, seen, functions, delivery)
-                for number, rule in enumerate(declaration.events)
-                if rule.when is None or rule.when.holds(seen, functions, f"events.{number}.when")
-            ]
+            found = _events(declaration, seen, functions, delivery, entry)
             if not found:
-                ignored.append(_why_ignored(declaration, seen, functions))
+                ignored.append(where + _why_ignored(declaration, seen, functions))
             _add(events, found)
         except Unmappable as exc:
-            faults.append(str(exc) if declaration.each is None else f"entry {at}: {exc}")
+            faults.append(f"{where}{exc}")
     return Mapped(tuple(events.values()), tuple(ignored), tuple(faults))
 
 
@@ -163,6 +164,28 @@ def _entries(declaration: Declaration, payload: Any, delivery: Delivery, functio
     return found
 
 
+def _events(
+    declaration: Declaration,
+    seen: Mapping[str, Any],
+    functions: SourceFunctions,
+    delivery: Delivery,
+    entry: int | None,
+) -> list[MappedEvent]:
+    """Return the events of one entry.
+
+    Raises:
+        Unmappable: some rule can't be applied to it; the message says all that is wrong, by rule and field.
+    """
+    found: list[MappedEvent] = []
+    wrong = _Faults()
+    for number, rule in enumerate(declaration.events):
+        with wrong.gathered():
+            if rule.when is None or rule.when.holds(seen, functions, f"events.{number}.when"):
+                found.append(_event(declaration, rule, number, seen, functions, delivery, entry))
+    wrong.end()
+    return found
+
+
 def _event(
     declaration: Declaration,
     rule: Rule,
@@ -170,22 +193,49 @@ def _event(
     seen: Mapping[str, Any],
     functions: SourceFunctions,
     delivery: Delivery,
+    entry: int | None,
 ) -> MappedEvent:
     where = f"events.{number}"
-    subject = rule.subject or declaration.subject
-    assert subject is not None  # noqa: S101 - the declaration was checked
-    data = _filled(rule.data, seen, functions, f"{where}.data")
-    event = MappedEvent(
-        feed=rule.feed,
-        # The type belongs to the id: one entry may become several events, and (source, id) names one.
-        id=f"{_id(rule.id or declaration.id, seen, functions, where)}/{rule.type}",
-        source=declaration.source,
-        type=rule.type,
-        subject=_subject(subject, seen, functions, f"{where}.subject"),
-        time=_time(rule.time or declaration.time, seen, functions, delivery, where),
-        data=data,
-    )
+    expression = rule.subject or declaration.subject
+    assert expression is not None  # noqa: S101 - the declaration was checked
+    event_id, subject, time = "", "", delivery.received_at
+    wrong = _Faults()
+    with wrong.gathered():
+        event_id = _id(rule.id or declaration.id, seen, functions, where)
+    with wrong.gathered():
+        subject = _subject(expression, seen, functions, f"{where}.subject")
+    with wrong.gathered():
+        time = _time(rule.time or declaration.time, seen, functions, delivery, where)
+    data = _filled(rule.data, seen, functions, f"{where}.data", wrong)
+    wrong.end()
+    # The type belongs to the id: one entry may become several events, and (source, id) names one.
+    full_id = f"{event_id}/{rule.type}"
+    event = MappedEvent(rule.feed, full_id, declaration.source, rule.type, subject, time, data, entry)
     return checked(event, f"{where}.data")
+
+
+class _Faults:
+    """Gathers what is wrong, so that whoever mends a file is told all of it at once."""
+
+    def __init__(self) -> None:
+        self._found: list[str] = []
+
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        """Go on behind the block when what it does can't be done."""
+        try:
+            yield
+        except Unmappable as exc:
+            self._found.append(str(exc))
+
+    def end(self) -> None:
+        """Raise what was gathered.
+
+        Raises:
+            Unmappable: something was.
+        """
+        if self._found:
+            raise Unmappable("; ".join(self._found))
 
 
 def _id(expression: Expression | None, seen: Mapping[str, Any], functions: SourceFunctions, where: str) -> str:
@@ -230,16 +280,18 @@ def _time(
 
 
 def _filled(
-    template: Mapping[str, Any], seen: Mapping[str, Any], functions: SourceFunctions, where: str
+    template: Mapping[str, Any], seen: Mapping[str, Any], functions: SourceFunctions, where: str, wrong: _Faults
 ) -> dict[str, Any]:
     """Return the payload that a template gives; a field whose expression finds nothing is left out: nothing is said."""
     filled: dict[str, Any] = {}
     for name, inner in template.items():
         value = inner
         if isinstance(inner, Expression):
-            value = inner.evaluate(seen, functions, f"{where}.{name}")
+            value = None
+            with wrong.gathered():
+                value = inner.evaluate(seen, functions, f"{where}.{name}")
         elif isinstance(inner, Mapping):
-            value = _filled(inner, seen, functions, f"{where}.{name}") or None
+            value = _filled(inner, seen, functions, f"{where}.{name}", wrong) or None
         if value is not None:
             filled[name] = value
     return filled

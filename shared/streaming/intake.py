@@ -14,11 +14,12 @@ whichever came first.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
-from typing import Protocol
+from datetime import UTC, datetime
+from typing import Final, Protocol
 
 import msgspec
 import structlog
@@ -41,8 +42,8 @@ from shared.streaming.attribution import (
 )
 from shared.streaming.directory import Directory
 from shared.streaming.lookup import Lookup
-from shared.streaming.metrics import INTAKE, LAST_SEEN, MOVED, RELEASED
-from shared.streaming.records import Output, Poison, Record
+from shared.streaming.metrics import INTAKE, LAST_SEEN, MOVED, RELEASED, SOURCE_DELAY, SOURCE_LAST_SEEN
+from shared.streaming.records import SOURCE_HEADER, Output, Poison, Record
 from shared.streaming.sealing import ERASED_SCHEME
 from shared.streaming.service import StreamService, buried
 from shared.streaming.state import State
@@ -59,6 +60,11 @@ log = structlog.get_logger(__name__)
 
 Clean = Callable[[str, bytes | None, bytes], bytes | None]
 """Returns a topic's value without erased people; None where without them it is nothing."""
+
+_SOURCE_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,49}")
+_SOURCES_TOLD_APART: Final = 100
+"""Beyond so many they are told as `other`: who may write to a feed may write any header."""
+_OTHER: Final = "other"
 
 _REMEMBERED = 100_000
 """How many event ids an intake remembers to drop repeats early. An economy only: ids are stable, and all who read
@@ -248,13 +254,16 @@ class Intake:
         self._save = keep
         self._is_erased = is_erased
         self._seen: OrderedDict[EventId, None] = OrderedDict()
+        self._sources: set[str] = set()
         for outcome in ("accepted", "repeated", "parked", "dead", "erased"):
-            INTAKE.labels(feed, outcome)  # so that a rate over an outcome that never came is 0 and not absent
+            INTAKE.labels(feed, _OTHER, outcome)  # so that a rate over an outcome that never came is 0 and not absent
 
     async def take(self, run: Sequence[Record]) -> Sequence[Output]:
         """Handle a run of the feed's own records."""
         outputs = [output for record in run for output in self._outcome(record, first_time=True)]
         LAST_SEEN.labels(self._feed).set(max(record.time.timestamp() for record in run))
+        for source, newest in {self._source_of(record): record for record in run}.items():  # the last counts
+            SOURCE_LAST_SEEN.labels(self._feed, source).set(newest.time.timestamp())
         return outputs
 
     async def release(self, run: Sequence[Record]) -> Sequence[Output]:
@@ -436,8 +445,19 @@ class Intake:
             outcome, outputs = self._handle(record, first_time=first_time)
         except Exception as exc:  # as in `each`: this one record can't be dealt with, and the service lives
             outcome, outputs = "dead", [buried(record, exc, self._service)]
-        INTAKE.labels(self._feed, outcome).inc()
+        INTAKE.labels(self._feed, self._source_of(record), outcome).inc()
         return outputs
+
+    def _source_of(self, record: Record) -> str:
+        """Return the label of the source whose file made the event: a name as files have, and of few."""
+        named = next((value for name, value in record.headers if name == SOURCE_HEADER), b"")
+        source = named.decode("utf-8", "replace")
+        if source in self._sources:
+            return source
+        if _SOURCE_NAME.fullmatch(source) is None or len(self._sources) >= _SOURCES_TOLD_APART:
+            return _OTHER
+        self._sources.add(source)
+        return source
 
     def _handle(self, record: Record, *, first_time: bool) -> tuple[str, list[Output]]:
         event = self._read(record)
@@ -469,6 +489,9 @@ class Intake:
             # Who seem to be one person may turn out to be two: then it is passed on after all.
             outcome, outputs = "dead", [buried(record, exc, self._service)]
         self._remember(event_id)
+        if first_time:
+            delay = datetime.now(UTC) - event.time
+            SOURCE_DELAY.labels(self._feed, self._source_of(record)).set(delay.total_seconds())
         if meant:
             note = Attribution(event_id, event.time, record.partition, record.offset, tuple(meant.items()))
             outputs.extend(self._note(ref, note) for ref in meant)

@@ -36,7 +36,10 @@ ERASED_RECORDS = Counter(
 )
 PERSON_KEYS_KNOWN = Gauge("stream_person_keys", "Keys of persons' names that this process knows")
 INTAKE = Counter(
-    "intake_events_total", "Feed events by outcome: accepted, repeated, parked, dead, erased", ["feed", "outcome"]
+    "intake_events_total",
+    "Feed events by source (its file's name; other where it has none), and outcome: accepted, repeated, parked, dead, "
+    "erased",
+    ["feed", "source", "outcome"],
 )
 RELEASED = Counter("intake_released_total", "Parked events handled after the person they waited for arrived", ["feed"])
 MOVED = Counter(
@@ -44,5 +47,15 @@ MOVED = Counter(
 )
 LAST_SEEN = Gauge(
     "intake_last_event_timestamp_seconds", "When the newest event of a feed was written to Kafka", ["feed"]
+)
+SOURCE_LAST_SEEN = Gauge(
+    "intake_source_last_event_timestamp_seconds",
+    "When the newest event of a source was written to a feed",
+    ["feed", "source"],
+)
+SOURCE_DELAY = Gauge(
+    "intake_source_delay_seconds",
+    "How long after its source had said it the event was taken in that came last of it",
+    ["feed", "source"],
 )
 IDENTITIES_KNOWN = Gauge("intake_identities", "Refs that the directory knows")

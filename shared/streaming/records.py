@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
 Headers = tuple[tuple[str, bytes], ...]
+
+
+SOURCE_HEADER: Final = "source"
+"""On what came of a source: the name of its file."""
 
 
 class Record(Struct, frozen=True, gc=False):

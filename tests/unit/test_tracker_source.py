@@ -130,3 +130,42 @@ def test_every_command_has_help(arguments: list[str], capsys: pytest.CaptureFixt
         main([*arguments, "--help"])
     assert ended.value.code == 0
     assert capsys.readouterr().out.startswith("usage: tracker")
+
+
+def test_check_tells_all_that_is_wrong_at_once_and_from_which_entry_each_event_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "acme.yaml"
+    path.write_text(
+        """
+name: acme
+title: A source of the test's own
+source: urn:acme
+bulk: {format: ndjson, key: id}
+each: body.row.people
+subject: item.id
+id: item.id
+events:
+  - feed: people
+    type: employee.changed
+    data: {employee_id: item.id, level: to_number(item.level), level_since: date(item.since)}
+  - when: item.left
+    feed: people
+    type: employee.left
+    data: {employee_id: item.id, effective_at: time(item.left)}
+"""
+    )
+    rows = tmp_path / "rows.ndjson"
+    good = {"id": "E1", "level": "4", "since": "2026-01-01"}
+    bad = {"id": "", "level": "5", "since": "no day", "left": "some day"}
+    rows.write_text(json.dumps({"id": "1", "people": [good, bad, good | {"id": "E3"}]}) + "\n")
+    code, answer = checked(capsys, path, "--payload", rows)
+    assert code == 1
+    (payload,) = answer["payloads"]
+    assert [(event["entry"], event["subject"]) for event in payload["events"]] == [(0, "hris:E1"), (2, "hris:E3")]
+    (fault,) = payload["faults"]
+    assert fault.startswith("line 1: entry 1: ")
+    for part in ("events.0.id", "events.0.subject", "events.0.data.level_since", "events.1.id", "events.1.data.effe"):
+        assert part in fault
+    assert main(["source", "check", str(path), "--payload", str(rows)]) == 1
+    assert "  entry 2: feeds.people  employee.changed  about hris:E3" in capsys.readouterr().out
