@@ -8,7 +8,7 @@ PYTHON := $(VENV)/bin/python
 # Newer than the lock once everything that it names is installed.
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help venv java chromium promtool demo test test-faults check lint fmt lock bench bench-lock broker topics clean
+.PHONY: help venv java chromium promtool demo test test-faults fuzz check lint fmt lock bench bench-lock broker topics clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ test: lint java chromium promtool ## everything: format, lint, types, and all te
 
 test-faults: lint java ## the fault tests at full size: twenty kills and more each, three workers, three brokers (half an hour)
 	$(PYTHON) -m pytest tests/fault --full $(ARGS)
+
+fuzz: venv ## anything at all to the parsers and the HTTP APIs (ARGS="--seconds 3600"; what it finds: .local/fuzz)
+	$(PYTHON) -m tests.fuzzing $(ARGS)
 
 check: lint promtool ## what takes less than a minute: format, lint, types, unit tests
 	$(PYTHON) -m pytest tests/unit $(ARGS)

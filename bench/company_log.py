@@ -51,9 +51,8 @@ from shared.contracts.outputs import (
     Reason,
     SuggestedSponsor,
 )
-from shared.streaming.reading import partition_of
 from shared.streaming.records import Record
-from shared.streaming.topics import CAREER_EVENTS, DELIVERIES, GAPS, PARTITIONS, PROMPTS
+from shared.streaming.topics import CAREER_EVENTS, DELIVERIES, GAPS, PARTITIONS, PROMPTS, partition_of
 
 CLOCK: Final = datetime(2026, 9, 1, 9, tzinfo=UTC)
 OPEN: Final = CycleId("promotion-autumn")

@@ -59,7 +59,6 @@ TOPICS: Final = (SOURCES_RECEIVED, feed_topic("achievements"), CAREER_EVENTS, PR
 """What a webhook passes on its way to being a prompt."""
 _HOPS: Final = tuple(f"bench-hop-{number}" for number in range(len(TOPICS)))
 _TO_PROMPTS: Final = ("people", "cycles", "achievements", "sources", "correlator")
-_WARM_UP_SECONDS: Final = 3
 _WARM_UP_RATE: Final = 300
 _START_SECONDS: Final = 3.0
 """From the start of the process that sends to its first webhook; it makes them all first."""
@@ -129,7 +128,7 @@ async def _measure_peer(name: str, asked: argparse.Namespace, pair: int, console
         await asyncio.to_thread(create_topics, broker.bootstrap_servers)
         seen = Seen()
         async with PEERS[name](broker, folder, asked.people, seen) as pipeline, _watching(pipeline, seen):
-            warm_up = Offer(0, _WARM_UP_SECONDS * _WARM_UP_RATE, _WARM_UP_RATE, 0, asked.people)
+            warm_up = Offer(0, asked.people, _WARM_UP_RATE, 0, asked.people)  # ends when all are known
             await _through(pipeline, warm_up, seen)
             first, without = warm_up.count, 0
             for rate in asked.rates:
@@ -146,8 +145,13 @@ async def _measure_peer(name: str, asked: argparse.Namespace, pair: int, console
                     continue
                 for goal, times in (("topic", seen.on_topic), ("receiver", seen.delivered)):
                     if goal == "topic" or pipeline.delivers:
-                        _tell(name, goal, what, latencies(what, times), pair, asked.seconds, console)
+                        took = latencies(what, times)
+                        shares = {figure: share(took, below) for figure, below in SHARES}
+                        _tell(name, goal, what, shares, pair)
+                        shown = ", ".join(f"{value * 1000:,.0f}" for value in shares.values())
+                        console.print(f"{title}, to the {goal}: p50, p99, p99.9: {shown} ms")
                 used = {of: cpu_seconds(pid) - before[of] for of, pid in pipeline.processes.items()}
+                _tell(name, "topic", what, {"events_per_cpu_second": what.count / sum(used.values())}, pair)
                 late = f"sent {offered.latest_seconds * 1000:,.0f} ms late at worst, {offered.refused:,} refused"
                 cost = ", ".join(f"{of} {seconds / what.count * 1000:.2f}" for of, seconds in used.items())
                 console.print(f"{title}: {late}; {await _stages(pipeline, what)}; CPU ms each: {cost}")
@@ -223,13 +227,11 @@ def share(values: Sequence[float], below: float) -> float:
     return values[max(0, math.ceil(below * len(values)) - 1)]
 
 
-def _tell(name: str, goal: str, what: Offer, took: Sequence[float], pair: int, seconds: int, console: Console) -> None:
-    size = {"events/s offered": what.rate, "seconds": seconds, "people": what.people}
-    figures = {figure: share(took, below) for figure, below in SHARES}
+def _tell(name: str, goal: str, what: Offer, figures: Mapping[str, float], pair: int) -> None:
+    size = {"events/s offered": what.rate, "seconds": what.count // what.rate, "people": what.people}
     for figure, value in figures.items():
-        tell(Figure(f"latency, to the {goal}", figure, round(value, 5), "s", name, _versions(name), size, pair))
-    shown = ", ".join(f"{figure.partition('_')[0]} {value * 1000:,.0f} ms" for figure, value in figures.items())
-    console.print(f"{name}, {what.rate:,} events/s, to the {goal}: {shown}")
+        unit = "s" if figure.endswith("_seconds") else "events/CPU-s"
+        tell(Figure(f"latency, to the {goal}", figure, round(value, 5), unit, name, _versions(name), size, pair))
 
 
 async def _stages(pipeline: Pipeline, what: Offer) -> str:
@@ -284,7 +286,7 @@ def _note(times: dict[int, float], value: bytes, now: float) -> None:
 # -- the peers ------------------------------------------------------------------------------------
 
 
-def _tracker(*, delivers: bool) -> Start:
+def _pipeline(*, delivers: bool) -> Start:
     @asynccontextmanager
     async def start(broker: Broker, folder: Path, people: int, seen: Seen) -> AsyncIterator[Pipeline]:
         receiver = await receive(lambda _head, body: _note(seen.delivered, body, time.time()))
@@ -378,15 +380,15 @@ async def _bare_kafka(broker: Broker, folder: Path, people: int, seen: Seen) -> 
 
 
 def _versions(name: str) -> Mapping[str, str]:
-    if name == "bare-aiokafka":
+    if name == "bare-hops":
         return own_versions("aiokafka")
     return {"commit": commit(), **own_versions("fastapi", "uvicorn", "kafka-python", "faust-streaming", "aiokafka")}
 
 
 PEERS: Final[Mapping[str, Start]] = {
-    "tracker": _tracker(delivers=False),
-    "tracker-delivering": _tracker(delivers=True),
-    "bare-aiokafka": _bare_kafka,
+    "pipeline": _pipeline(delivers=False),
+    "pipeline-delivering": _pipeline(delivers=True),
+    "bare-hops": _bare_kafka,
 }
 
 
@@ -409,7 +411,7 @@ def _parser() -> argparse.ArgumentParser:
         "--seconds", type=at_least_one, default=20, metavar="N", help="for which each is offered (default: %(default)s)"
     )
     parser.add_argument(
-        "--people", type=at_least_one, default=2000, metavar="N", help="whom they are about (default: %(default)s)"
+        "--people", type=at_least_one, default=1000, metavar="N", help="whom they are about (default: %(default)s)"
     )
     return parser
 

@@ -91,13 +91,15 @@ def page(results: Results) -> str:
 
 
 def table(figures: Iterable[Figure]) -> str:
-    """Return one Markdown table, a row for each benchmark, size and peer, in the order in which they were measured."""
+    """Return one Markdown table, a row for each benchmark, size (small first) and peer (as they were measured)."""
     rows: dict[tuple[str, str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    sizes: dict[str, tuple[int, ...]] = {}  # by its words, whose order would put 1,000 before 100
     for figure in figures:
+        sizes[_size(figure)] = tuple(figure.size.values())
         rows[figure.bench, _size(figure), figure.peer][figure.name].append(figure.value)
     heads = ["benchmark", "size", "peer", *(head for _, head, _ in COLUMNS), "runs"]
     lines = [_row(heads), _row(["---"] * 3 + ["---:"] * (len(heads) - 3))]
-    for (bench, size, peer), measured in sorted(rows.items(), key=lambda row: row[0][:2]):
+    for (bench, size, peer), measured in sorted(rows.items(), key=lambda row: (row[0][0], sizes[row[0][1]])):
         cells = [_cell(spread(measured[name]), show) if name in measured else "" for name, _, show in COLUMNS]
         runs = max(len(values) for values in measured.values())
         lines.append(_row([bench, size, peer, *cells, str(runs)]))

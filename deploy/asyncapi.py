@@ -29,6 +29,7 @@ from shared.streaming.topics import (
     GAPS,
     IDENTITIES,
     PEOPLE_CHANGES,
+    PERSON_KEYS,
     PORTAL_AUDIT,
     PROMPTS,
     READS_AUDIT,
@@ -64,6 +65,8 @@ _KEYS: Final[Mapping[str, str]] = {
     IDENTITIES: "A ref, as email:ann@example.com. The value is the employee's id.",
     SOURCES_RECEIVED: "What the source names as its subject, or the source's name. The value is what it sent, as it "
     "came; the header `source` names it, and headers that begin with http- are the request's.",
+    PERSON_KEYS: "A mark of one of a person's names, and the id of its key: the value is that key, wrapped. Or "
+    "the mark alone: the value says when that person was erased, and by whom.",
     SCIM_RESOURCES: "The kind of resource (User, Group), a slash, its id. The value is as RFC 7643 has it.",
     SOURCES_CURSORS: "The source's name, a slash, the list's. The value is how far it has been polled.",
     SOURCES_ROWS: "The source's name, a slash, the row's key. The value is a digest and the extract's time.",

@@ -230,6 +230,8 @@ class Broker:
             "num.network.threads": 2,
             "num.io.threads": 4,
             "log.cleaner.dedupe.buffer.size": 8 * 1024 * 1024,
+            # An erasure waits for the cleaner, which by default looks for work every 15 s.
+            "log.cleaner.backoff.ms": 1000,
         }
 
     def _cluster_id(self) -> str:

@@ -11,7 +11,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
@@ -24,6 +24,9 @@ from rich.table import Table
 from deploy.broker import DEMO_PORT
 from deploy.spawn import LOOPBACK
 from deploy.tracker.options import plain
+from shared.service.settings import PersonKeySettings
+from shared.streaming.person_keys import Keyring
+from shared.streaming.records import Output, Record, as_read
 
 GROUP: Final = "dead-letter-replay"
 """The consumer group whose offsets say what was replayed."""
@@ -135,7 +138,7 @@ class Replayed:
         return cls(committed.offset, others)
 
 
-def read_dead_letter(record: Any) -> DeadLetter:
+def read_dead_letter(record: Record) -> DeadLetter:
     """Return the letter that a record of a dead letter topic is.
 
     The five headers that tell of its end are the last of their names: whatever else is there came with the record.
@@ -149,7 +152,7 @@ def read_dead_letter(record: Any) -> DeadLetter:
     return DeadLetter(
         place=TopicPartition(record.topic, record.partition),
         offset=record.offset,
-        buried_at=datetime.fromtimestamp(record.timestamp / 1000, tz=UTC),
+        buried_at=record.time,
         reason=said.get("dead-reason", b"").decode("utf-8", "replace"),
         service=said.get("dead-service", b"").decode("utf-8", "replace"),
         source_topic=said.get("dead-topic", b"").decode("utf-8", "replace"),
@@ -162,17 +165,20 @@ def read_dead_letter(record: Any) -> DeadLetter:
 
 
 class DeadLetters:
-    """The dead letters of a cluster."""
+    """The dead letters of a cluster; sealed ones are opened by PERSON_MARKS_KEY and PERSON_MASTER_KEYS."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap_servers = bootstrap_servers
         self._consumer = KafkaConsumer(bootstrap_servers=bootstrap_servers.split(","), **_CONSUMER)
         self._replayed: dict[TopicPartition, Replayed] = {}
+        self._keys = Keyring(PersonKeySettings(), bootstrap_servers)
 
     def __enter__(self) -> DeadLetters:
+        self._keys.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._keys.stop()
         self._consumer.close()
 
     def topics(self) -> list[str]:
@@ -196,9 +202,9 @@ class DeadLetters:
             self._consumer.assign([partition])
             self._consumer.seek_to_beginning(partition)
             while self._consumer.position(partition) < ends[partition]:
-                for record in self._consumer.poll(timeout_ms=1000).get(partition, ()):
-                    if record.offset < ends[partition]:
-                        yield read_dead_letter(record)
+                found = self._consumer.poll(timeout_ms=1000).get(partition, ())
+                letters = [as_read(record) for record in found if record.offset < ends[partition]]
+                yield from map(read_dead_letter, self._keys.open_all(letters))
 
     def was_replayed(self, letter: DeadLetter) -> bool:
         """Tell whether `replay` has put the letter back before."""
@@ -229,15 +235,12 @@ class DeadLetters:
             max_request_size=16 * 1024 * 1024,  # what fits is the broker's to say: it has had these records before
         )
         try:
+            outputs = [
+                Output(one.source_topic, one.key, one.value, self._partition_of(one), one.headers) for one in letters
+            ]
             sent = [
-                producer.send(
-                    letter.source_topic,
-                    key=letter.key,
-                    value=letter.value,
-                    headers=list(letter.headers),
-                    partition=self._partition_of(letter),
-                )
-                for letter in letters
+                producer.send(output.topic, output.value, output.key, list(output.headers), output.partition)
+                for output in self._keys.seal_all(outputs)
             ]
             for future in sent:
                 future.get(timeout=60)

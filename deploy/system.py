@@ -53,6 +53,7 @@ def start_system(
     scenario: Scenario,
     *,
     ports: Mapping[str, int] | None = None,
+    env: Mapping[str, str] | None = None,
     receiver_port: int = RECEIVER_PORT,
     data_dir: Path = LOCAL,
     log_dir: Path = LOGS,
@@ -63,6 +64,7 @@ def start_system(
         running: is given what stops each process.
         bootstrap_servers: the broker.
         scenario: whose sources get tokens; it drives the clock too.
+        env: settings of every service, beside those made up here.
         ports: the services' ports, where not those of `deploy.stack`.
         receiver_port: the receiver's port.
         data_dir: folder for the services' files.
@@ -90,6 +92,7 @@ def start_system(
             "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
             "LOG_FORMAT": "json",
             "DATA_DIR": str(data_dir / "faust"),
+            **(env or {}),
         },
         ports=ports,
         service_env={

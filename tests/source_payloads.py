@@ -216,6 +216,7 @@ def scim(
             ],
             "addresses": [{"type": "work", "locality": "Berlin"}],
             "timezone": "Europe/Berlin",
+            "preferredLanguage": "de-DE",
             "enterprise": {"employeeNumber": employee_number, "department": "Payments"},
         }
 
@@ -240,6 +241,7 @@ _SCIM_SAID: Final = {
     "manager_id": "E9",
     "location": "Berlin",
     "timezone": "Europe/Berlin",
+    "locale": "de-DE",
 }
 _SCIM_HIRED: Final = ("people", "employee.hired", "hris:E1", "2026-03-01T08:00:00+00:00", _SCIM_SAID)
 _SCIM_CHANGED: Final = ("people", "employee.changed", "hris:E1", "2026-03-01T08:00:00+00:00", _SCIM_SAID)

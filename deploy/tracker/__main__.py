@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Final
 
-from deploy.tracker import explain, person, simulate, snapshot, source
+from deploy.tracker import explain, keys, person, simulate, snapshot, source
 
 COMMANDS: Final[Mapping[str, ModuleType]] = {
     "explain": explain,
+    "keys": keys,
     "person": person,
     "simulate": simulate,
     "snapshot": snapshot,

@@ -15,7 +15,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from deploy.tracker.options import add_bootstrap_servers, cells, output, plain, watched
+from deploy.tracker.options import add_bootstrap_servers, cells, output, person_keys, plain, watched
 from services.correlator.asking import Asking, Thing
 from services.correlator.explanation import (
     Condition,
@@ -68,8 +68,8 @@ def run(asked: argparse.Namespace) -> int:
         return 2
     thing: Thing | None = None
     try:
-        with watched() as watch:
-            asking = Asking(asked.bootstrap_servers, policy, watch)
+        with watched() as watch, person_keys(asked.bootstrap_servers) as keys:
+            asking = Asking(asked.bootstrap_servers, keys, policy, watch)
             if asked.id is not None:
                 thing, one = asking.about_thing(asked.id, asked.version)
                 explanations = [one]

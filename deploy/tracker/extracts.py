@@ -12,11 +12,13 @@ from typing import Any, Final
 
 from kafka import KafkaProducer
 
+from shared.service.settings import PersonKeySettings
 from shared.sources.declaration import Declaration
 from shared.sources.delivery import Delivery, to_record
 from shared.sources.known_rows import known_row, read_known_rows
 from shared.sources.mapping import key_of
 from shared.sources.rows import BadRow, NotReadable, Row, news
+from shared.streaming.person_keys import Keyring, opened_keyring
 from shared.streaming.records import Output
 
 BATCH: Final = 500
@@ -64,9 +66,11 @@ def load(
             "past in place of the present; say --as-of if the file's time is wrong"
         )
     loaded = Loaded()
-    with closing(
-        KafkaProducer(bootstrap_servers=bootstrap_servers.split(","), acks="all", enable_idempotence=True, linger_ms=5)
-    ) as producer:
+    servers = bootstrap_servers.split(",")
+    with (
+        opened_keyring(PersonKeySettings(), bootstrap_servers) as keys,
+        closing(KafkaProducer(bootstrap_servers=servers, acks="all", enable_idempotence=True, linger_ms=5)) as producer,
+    ):
         waiting: list[Row] = []
         try:
             for row in news(declaration.bulk, path, known):
@@ -78,28 +82,32 @@ def load(
                     continue
                 waiting.append(row)
                 if len(waiting) >= BATCH:
-                    _send(producer, declaration, waiting, as_of)
+                    _send(producer, keys, declaration, waiting, as_of)
                     waiting = []
         except NotReadable as exc:
             raise ExtractError(str(exc)) from exc
         if waiting:
-            _send(producer, declaration, waiting, as_of)
+            _send(producer, keys, declaration, waiting, as_of)
     for seen in known.values():
         loaded.missing += isinstance(seen, bytes)
         loaded.rows += isinstance(seen, int) and seen > 0
     return loaded
 
 
-def _send(producer: KafkaProducer, declaration: Declaration, rows: Sequence[Row], as_of: datetime) -> None:
+def _send(
+    producer: KafkaProducer, keys: Keyring, declaration: Declaration, rows: Sequence[Row], as_of: datetime
+) -> None:
     deliveries = [Delivery(declaration.name, row.body(as_of), {}, as_of) for row in rows]
-    _acknowledged(producer, [to_record(declaration, one, key_of(declaration, one)) for one in deliveries])
+    _acknowledged(
+        producer, keys.seal_all([to_record(declaration, one, key_of(declaration, one)) for one in deliveries])
+    )
     # Only now: remembered first, a row that was then not sent would never be news again.
     _acknowledged(producer, [known_row(declaration.name, row.key, row.digest, as_of) for row in rows])
 
 
 def _acknowledged(producer: KafkaProducer, outputs: Sequence[Output]) -> None:
     sent: list[Any] = [
-        producer.send(output.topic, key=output.key, value=output.value, headers=list(output.headers))
+        producer.send(output.topic, output.value, output.key, list(output.headers), output.partition)
         for output in outputs
     ]
     for future in sent:

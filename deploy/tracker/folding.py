@@ -20,6 +20,7 @@ import msgspec
 from services.correlator.facts import learn, tell
 from services.correlator.state import Calendar, EmployeeState, decode_employee, encode_employee
 from shared.contracts.career import read_career_event
+from shared.streaming.person_keys import Keyring
 from shared.streaming.reading import Progress, read_to_the_end
 from shared.streaming.records import Record
 from shared.streaming.topics import CAREER_EVENTS, PARTITIONS
@@ -68,7 +69,9 @@ class Fold:
             self.not_understood += 1
 
 
-def folded(bootstrap_servers: str, until: datetime | None, watch: Callable[[str], Progress]) -> Iterator[Fold]:
+def folded(
+    bootstrap_servers: str, keys: Keyring, until: datetime | None, watch: Callable[[str], Progress]
+) -> Iterator[Fold]:
     """Yield the fold of each partition of the log, one after another: memory is for a fourth of the company.
 
     Raises:
@@ -77,7 +80,7 @@ def folded(bootstrap_servers: str, until: datetime | None, watch: Callable[[str]
     for partition in range(PARTITIONS):
         fold = Fold(until)
         what = f"{CAREER_EVENTS}/{partition}"
-        for record in read_to_the_end(bootstrap_servers, CAREER_EVENTS, [partition], progress=watch(what)):
+        for record in read_to_the_end(bootstrap_servers, CAREER_EVENTS, [partition], progress=watch(what), keys=keys):
             fold.take(record)
         yield fold
 

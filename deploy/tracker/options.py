@@ -8,12 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from deploy.broker import DEMO_PORT
 from deploy.spawn import LOOPBACK
+from shared.service.settings import PersonKeySettings
+from shared.streaming.person_keys import BadKeys, Keyring, KeysAway, opened_keyring
+from shared.streaming.reading import NotRead
 from shared.streaming.reading import Progress as Told
 
 WIDTH = 160
@@ -65,6 +69,24 @@ class Watched:
         """Return what takes the progress."""
         task = self._progress.add_task(f"reading {what}", total=None)
         return lambda read, there_are: self._progress.update(task, completed=read, total=there_are)
+
+
+@contextmanager
+def person_keys(bootstrap_servers: str) -> Iterator[Keyring]:
+    """Open what is sealed there while the block runs, by PERSON_MARKS_KEY and PERSON_MASTER_KEYS of the environment.
+
+    Raises:
+        NotRead: the settings are wrong, or the keys can't be had.
+    """
+    try:
+        settings = PersonKeySettings()
+    except ValidationError as exc:
+        raise NotRead("; ".join(error["msg"].removeprefix("Value error, ") for error in exc.errors())) from exc
+    try:
+        with opened_keyring(settings, bootstrap_servers) as keys:
+            yield keys
+    except (KeysAway, BadKeys) as exc:
+        raise NotRead(str(exc)) from exc
 
 
 @contextmanager

@@ -18,7 +18,7 @@ LONGEST_DAYS: Final = 90
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `person link`."""
     parser.add_argument(
-        "--days", type=_days, default=14, help=f"link: how long it opens the page, {LONGEST_DAYS} at most (%(default)s)"
+        "--days", type=_days, default=14, help=f"how long it opens the page, {LONGEST_DAYS} at most (%(default)s)"
     )
 
 

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.tracker.folding import BadSnapshot, Stretch, folded, opened_snapshot
-from deploy.tracker.options import Watched, add_bootstrap_servers, add_until, cells, output, plain, watched
+from deploy.tracker.options import Watched, add_bootstrap_servers, add_until, cells, output, person_keys, plain, watched
 from deploy.tracker.whatif import Change, Comparison, Share, Simulation, Tally, TooLate, question
 from services.correlator.policy import Policy
 from services.correlator.settings import CorrelatorSettings
@@ -121,8 +121,9 @@ def _stretches(asked: argparse.Namespace, watch: Watched) -> Iterator[Iterable[S
         with opened_snapshot(asked.snapshot, watch(str(asked.snapshot))) as snapshot:
             yield [snapshot]
     else:
-        folds = folded(asked.bootstrap_servers, asked.until, watch)
-        yield ((fold.calendar.now, fold.employees.values()) for fold in folds)
+        with person_keys(asked.bootstrap_servers) as keys:
+            folds = folded(asked.bootstrap_servers, keys, asked.until, watch)
+            yield ((fold.calendar.now, fold.employees.values()) for fold in folds)
 
 
 def _cycle(path: Path) -> Cycle:

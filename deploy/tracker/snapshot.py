@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from deploy.tracker.folding import Fold, Stretch, folded, write_snapshot
-from deploy.tracker.options import add_bootstrap_servers, add_until, watched
+from deploy.tracker.options import add_bootstrap_servers, add_until, person_keys, watched
 from shared.streaming.reading import NotRead
 
 
@@ -27,8 +27,8 @@ def run(asked: argparse.Namespace) -> int:
     """Write the snapshot."""
     left_out: list[int] = []
     try:
-        with watched() as watch:
-            folds = folded(asked.bootstrap_servers, asked.until, watch)
+        with watched() as watch, person_keys(asked.bootstrap_servers) as keys:
+            folds = folded(asked.bootstrap_servers, keys, asked.until, watch)
             written = write_snapshot(asked.file, _stretches(folds, left_out))
     except (NotRead, OSError) as exc:
         print(f"tracker snapshot: {exc}", file=sys.stderr)

@@ -21,6 +21,7 @@ from services.correlator.policy import Policy
 from shared.contracts.base import Contract
 from shared.service.access import Sort
 from shared.service.health import Health, operations_routes
+from shared.streaming.person_keys import Keyring
 from shared.streaming.reading import NotRead, unwatched
 
 BUSY_AFTER_SECONDS: Final = 20.0
@@ -59,7 +60,7 @@ class Busy(Exception):
     """Others are being answered."""
 
 
-def make_api(bootstrap_servers: str, policy: Policy, health: Health) -> ASGIApp:
+def make_api(bootstrap_servers: str, keys: Keyring, policy: Policy, health: Health) -> ASGIApp:
     """Return the HTTP application: explanations, and what operators need."""
     # No /docs: those pages load scripts from a CDN. The document itself is at /openapi.json.
     app = FastAPI(
@@ -71,7 +72,7 @@ def make_api(bootstrap_servers: str, policy: Policy, health: Health) -> ASGIApp:
         redoc_url=None,
         responses={"4XX": {"model": Problem}, "503": {"model": Problem}},
     )
-    asking = Asking(bootstrap_servers, policy, unwatched)
+    asking = Asking(bootstrap_servers, keys, policy, unwatched)
     turn = threading.Lock()
 
     def in_turn(ask: Callable[[], T]) -> T:

@@ -7,6 +7,7 @@ from services.correlator.handlers import Correlator
 from services.correlator.settings import CorrelatorSettings
 from shared.service.access import guarded
 from shared.streaming.noting import note_reading
+from shared.streaming.person_keys import Keyring
 from shared.streaming.service import StreamService
 from shared.streaming.topics import CAREER_EVENTS
 
@@ -15,15 +16,18 @@ NAME = "correlator"
 
 def build(settings: CorrelatorSettings) -> StreamService:
     """Return the service, not started."""
+    servers = settings.kafka_bootstrap_servers
+    keys = Keyring(settings, servers)
     service = StreamService(
         NAME,
         settings,
         http=lambda health: guarded(
-            make_api(settings.kafka_bootstrap_servers, settings.policy, health),
+            make_api(servers, keys, settings.policy, health),
             settings,
             SORTS,
             lambda read: note_reading(service, read),
         ),
+        keys=keys,
     )
     state = service.state("standing")
     correlator = Correlator(state, settings.policy, NAME, service.keep)

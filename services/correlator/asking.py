@@ -21,9 +21,10 @@ from shared.contracts.outputs import (
     read_gap_event,
     read_prompt_event,
 )
-from shared.streaming.reading import Progress, partition_of, read_to_the_end
+from shared.streaming.person_keys import Keyring
+from shared.streaming.reading import Progress, read_to_the_end
 from shared.streaming.records import Record
-from shared.streaming.topics import CAREER_EVENTS, GAPS, PROMPTS
+from shared.streaming.topics import CAREER_EVENTS, GAPS, PROMPTS, partition_of
 
 _READ: Final[dict[str, Callable[[bytes], PromptEvent | GapEvent]]] = {PROMPTS: read_prompt_event, GAPS: read_gap_event}
 
@@ -42,9 +43,10 @@ class Thing:
 
 
 class Asking:
-    """Explains, reading from one cluster by one set of numbers."""
+    """Explains, reading from one cluster by one set of numbers; `keys` open what is sealed there."""
 
-    def __init__(self, bootstrap_servers: str, policy: Policy, watch: Watch) -> None:
+    def __init__(self, bootstrap_servers: str, keys: Keyring, policy: Policy, watch: Watch) -> None:
+        self._keys = keys
         self._bootstrap_servers = bootstrap_servers
         self._policy = policy
         self._watch = watch
@@ -74,7 +76,7 @@ class Asking:
         # What was said holds the id as text; to look for the bytes is quicker than to read all that was ever said.
         mark = f'"{thing_id}"'.encode()
         for topic in (PROMPTS, GAPS):
-            for record in read_to_the_end(self._bootstrap_servers, topic, progress=self._watch(topic)):
+            for record in read_to_the_end(self._bootstrap_servers, topic, progress=self._watch(topic), keys=self._keys):
                 if record.value is None or mark not in record.value:
                     continue
                 said = _READ[topic](record.value)
@@ -115,6 +117,7 @@ class Asking:
             [partition],
             wanted=lambda k: k is None or k == key,
             progress=self._watch(f"{CAREER_EVENTS}/{partition}"),
+            keys=self._keys,
         ):
             before = len(seen.said)
             seen.take(record)
@@ -141,6 +144,7 @@ class Asking:
                     [partition],
                     wanted=lambda k: k in of,  # noqa: B023 (used up in this turn)
                     progress=self._watch(f"{topic}/{partition}"),
+                    keys=self._keys,
                 ):
                     written.take(record, seen.employee.employee_id)
         return written

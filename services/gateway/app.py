@@ -22,6 +22,7 @@ from services.gateway.sources import Doors, source_router
 from shared.service.health import Health, operations_routes
 from shared.service.tokens import Tokens
 from shared.sources.files import read_sources
+from shared.streaming.person_keys import Keyring
 from shared.streaming.sink import KafkaSink
 
 log = structlog.get_logger(__name__)
@@ -31,6 +32,7 @@ def build(settings: GatewaySettings) -> GatewayService:
     """Return the service."""
     sink = kafka_sink(
         settings.kafka_bootstrap_servers,
+        Keyring(settings, settings.kafka_bootstrap_servers),
         ack_seconds=settings.ack_timeout_seconds,
         max_records=settings.max_in_flight_records,
         max_bytes=settings.max_in_flight_bytes,

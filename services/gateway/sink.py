@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 
 from services.gateway.metrics import ACK_SECONDS, BYTES_IN_FLIGHT, RECORDS_IN_FLIGHT
 from services.gateway.problems import Busy, TooLarge, Unavailable
+from shared.streaming.person_keys import Keyring
 from shared.streaming.records import Output
 from shared.streaming.sink import KafkaSink, NoRoom, RecordTooLarge, SinkMetrics, Unacknowledged
 from shared.streaming.topics import FEEDS, SOURCES_RECEIVED, dead_topic, feed_topic
@@ -32,7 +33,9 @@ class Sink(Protocol):
         """
 
 
-def kafka_sink(bootstrap_servers: str, *, ack_seconds: float, max_records: int, max_bytes: int) -> KafkaSink:
+def kafka_sink(
+    bootstrap_servers: str, keys: Keyring, *, ack_seconds: float, max_records: int, max_bytes: int
+) -> KafkaSink:
     """Return the way to the feeds and their dead letters; see `KafkaSink`."""
     return KafkaSink(
         bootstrap_servers,
@@ -42,6 +45,7 @@ def kafka_sink(bootstrap_servers: str, *, ack_seconds: float, max_records: int, 
             SOURCES_RECEIVED,
         ],
         metrics=METRICS,
+        keys=keys,
         ack_seconds=ack_seconds,
         max_records=max_records,
         max_bytes=max_bytes,

@@ -27,6 +27,7 @@ from services.insights.settings import InsightsSettings
 from services.insights.tables import metadata
 from shared.database import open_database, trouble
 from shared.service.settings import describe_settings
+from shared.streaming.person_keys import BadKeys, Keyring, opened_keyring
 from shared.streaming.records import Poison, Record
 from shared.streaming.topics import PARTITIONS
 
@@ -40,7 +41,7 @@ class Stalled(Exception):
     """Kafka gave no record for a while, and there must be more; the message says where."""
 
 
-def rebuild(engine: Engine, bootstrap_servers: str, tell: Callable[[int, int], None]) -> int:
+def rebuild(engine: Engine, bootstrap_servers: str, keys: Keyring, tell: Callable[[int, int], None]) -> int:
     """Fill the database anew with what the log holds now; return how many records could not be read.
 
     Such records have been dead letters since insights read them first, and are not written as such again.
@@ -48,6 +49,7 @@ def rebuild(engine: Engine, bootstrap_servers: str, tell: Callable[[int, int], N
     Args:
         engine: the read model.
         bootstrap_servers: Kafka.
+        keys: open what is sealed.
         tell: told how many records are projected, of how many, at least once a second.
 
     Raises:
@@ -69,7 +71,7 @@ def rebuild(engine: Engine, bootstrap_servers: str, tell: Callable[[int, int], N
     told = monotonic()
     tell(0, sum(ends.values()))
     for run in _runs(bootstrap_servers, ends):
-        projections = [_projection(record) for record in run]
+        projections = [_projection(record) for record in keys.open_all(run)]
         apply_run(engine, projections)
         unreadable += sum(projection.projected is None for projection in projections)
         done += len(run)
@@ -149,8 +151,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     engine = open_database(settings.database_url, "insights")
     try:
-        unreadable = rebuild(engine, settings.kafka_bootstrap_servers, _Telling())
-    except (GroupBusy, Stalled, KafkaError, NewerSchema, SQLAlchemyError, OSError) as error:
+        with opened_keyring(settings, settings.kafka_bootstrap_servers) as keys:
+            unreadable = rebuild(engine, settings.kafka_bootstrap_servers, keys, _Telling())
+    except (GroupBusy, Stalled, KafkaError, BadKeys, NewerSchema, SQLAlchemyError, OSError) as error:
         said = trouble(error) if isinstance(error, SQLAlchemyError) else str(error) or type(error).__name__
         sys.stderr.write(f"\nrebuild: {said}\n")
         return 1

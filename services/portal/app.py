@@ -34,6 +34,7 @@ from services.portal.unsubscribing import unsubscribe_router
 from shared.languages import marked, read_languages
 from shared.portal_links import BadLink, read_keys
 from shared.service.health import Health, operations_routes
+from shared.streaming.person_keys import Keyring
 from shared.streaming.sink import KafkaSink, NotWritten, SinkMetrics
 from shared.streaming.topics import PORTAL_AUDIT, SPONSOR_CHOICES
 
@@ -47,16 +48,18 @@ log = structlog.get_logger(__name__)
 def build(settings: PortalSettings) -> Portal:
     """Return the service; connects to nothing."""
     store = Store(settings.database)
+    keys = Keyring(settings, settings.kafka_bootstrap_servers)
     sink = KafkaSink(
         settings.kafka_bootstrap_servers,
         name=NAME,
         topics=[ANSWERS, SPONSOR_CHOICES, FEED, PORTAL_AUDIT],
         metrics=SinkMetrics(RECORDS_IN_FLIGHT, BYTES_IN_FLIGHT, ACK_SECONDS),
+        keys=keys,
         ack_seconds=settings.ack_timeout_seconds,
         max_records=_MAX_IN_FLIGHT_RECORDS,
         max_bytes=_MAX_IN_FLIGHT_BYTES,
     )
-    follower = Follower(settings.kafka_bootstrap_servers, store)
+    follower = Follower(settings.kafka_bootstrap_servers, store, keys)
     health = Health()
     health.require("kafka", sink.objection)
     health.require("log", follower.objection)
@@ -90,8 +93,8 @@ class Portal:
 
     async def stop(self) -> None:
         """Flush and close; the HTTP server has by then answered what was open."""
-        await self._sink.stop()
         await self._follower.stop()
+        await self._sink.stop()
         self._store.close()
 
 

@@ -21,7 +21,8 @@ from services.portal.metrics import LAG, RECORDS, UNREADABLE
 from services.portal.projection import TOPICS, Row, project
 from services.portal.store import Partition, Store
 from shared.database import trouble
-from shared.streaming.records import as_read
+from shared.streaming.person_keys import Keyring
+from shared.streaming.records import Record, as_read
 from shared.streaming.topics import PARTITIONS
 
 _LONGEST_RUN: Final = 2000
@@ -41,9 +42,11 @@ class Follower:
     Args:
         bootstrap_servers: Kafka.
         store: what is kept up.
+        keys: open what is sealed.
     """
 
-    def __init__(self, bootstrap_servers: str, store: Store) -> None:
+    def __init__(self, bootstrap_servers: str, store: Store, keys: Keyring) -> None:
+        self._keys = keys
         self._servers = bootstrap_servers.split(",")
         self._store = store
         self._stopping = threading.Event()
@@ -101,6 +104,7 @@ class Follower:
             metrics_enabled=False,
         )
         try:
+            self._keys.start()
             partitions = [TopicPartition(topic, number) for topic in TOPICS for number in range(PARTITIONS)]
             ends = self._ends(consumer, partitions)
             reached = self._store.begin(self._cluster(), ends)
@@ -117,7 +121,7 @@ class Follower:
             polled = consumer.poll(timeout_ms=_POLL_MS)
             rows: list[Row] = []
             for at, records in polled.items():
-                for record in records:
+                for record in self._keys.open_all([as_read(record) for record in records]):
                     rows += _read(record)
                 reached[(at.topic, at.partition)] = records[-1].offset + 1
                 RECORDS.labels(at.topic).inc(len(records))
@@ -147,9 +151,9 @@ class Follower:
             admin.close()
 
 
-def _read(record: Any) -> list[Row]:
+def _read(record: Record) -> list[Row]:
     try:
-        return project(as_read(record))
+        return project(record)
     except Exception as exc:
         # It stays in its topic, and whoever owns that keeps a dead letter of it: here it only must hold up nobody.
         # Never its text: that is people's business.

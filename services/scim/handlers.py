@@ -35,7 +35,7 @@ class Broken(SCIMException):
 
 
 class Door:
-    """The protocol as an ASGI application, mounted at `ROOT`."""
+    """The protocol as an ASGI application, for what is at `ROOT` and below."""
 
     def __init__(self, settings: ScimSettings, storage: Storage) -> None:
         self._settings = settings
@@ -61,7 +61,7 @@ class Door:
 
     def _asked(self, request: Request) -> ScimRequest:
         root = str(self._settings.url).rstrip("/") if self._settings.url else str(request.base_url.replace(path=""))
-        path = request.url.path.removeprefix(ROOT)
+        path = request.scope["path"].removeprefix(ROOT)  # not of the URL: that would lose a newline in an id
         return ScimRequest(
             method=request.method,
             base_url=root + ROOT,

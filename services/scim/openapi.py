@@ -40,7 +40,7 @@ _PATCH: Final = {
                 "type": "object",
                 "required": ["op"],
                 "properties": {
-                    "op": {"type": "string", "description": "add, remove or replace, in any case"},
+                    "op": {"enum": ["add", "remove", "replace", "Add", "Remove", "Replace"]},
                     "path": {"type": "string"},
                     "value": {},
                 },

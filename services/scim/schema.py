@@ -102,6 +102,7 @@ class User(Resource[AnyExtension]):
     title: _Short = None
     user_type: _Short = None
     timezone: Annotated[str | None, AfterValidator(_timezone)] = None
+    preferred_language: Annotated[str | None, Field(max_length=100)] = None
     active: bool | None = None
     emails: list[Email] | None = None
     addresses: list[Address] | None = None

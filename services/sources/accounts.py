@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from time import monotonic
 from typing import Any, Final
@@ -20,7 +19,7 @@ import orjson
 from services.sources.metrics import FETCH_ATTEMPTS
 from shared.sources.apis import Api, Basic, ClientCredentials
 from shared.sources.declaration import Declaration
-from shared.transport.retry_after import seconds_to_wait
+from shared.transport.retry_after import read_http_date, seconds_to_wait
 
 LARGEST_TOKEN: Final = 64 * 1024
 _WAITS: Final = (1.0, 2.0, 5.0, 10.0, 15.0)
@@ -305,11 +304,7 @@ def _asked_to_wait(answer: httpx.Response) -> float | None:
 
 
 def _said_at(answer: httpx.Response) -> datetime | None:
-    try:
-        at = parsedate_to_datetime(answer.headers["date"])
-    except (KeyError, ValueError):
-        return None
-    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    return read_http_date(answer.headers.get("date", ""))
 
 
 def _document(answer: httpx.Response) -> Mapping[str, Any]:

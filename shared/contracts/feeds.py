@@ -26,7 +26,7 @@ def _known_timezone(name: str) -> str:
 
 
 Timezone = Annotated[str, AfterValidator(_known_timezone)]
-Locale = Annotated[str, Field(max_length=35, description="a BCP 47 tag, as de or en-GB")]
+Locale = Annotated[str, Field(max_length=100, description="a BCP 47 tag, as de or en-GB; or several, as browsers do")]
 Id = Annotated[str, Field(min_length=1, max_length=200)]
 
 # -- feeds.people ---------------------------------------------------------------------------------

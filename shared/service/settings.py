@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import base64
+from typing import Any, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_SHORTEST_KEY: Final = 32
+_MASTER_KEY_BYTES: Final = 32
 
 
 def http_port(default: int) -> Any:
@@ -13,10 +17,61 @@ def http_port(default: int) -> Any:
     return Field(default, validation_alias="HTTP_PORT", ge=0, le=65535, description="port of the service's HTTP server")
 
 
-class ServiceSettings(BaseSettings):
-    """The settings all services share. Their names in the environment have no prefix; a service's own have its name."""
+class PersonKeySettings(BaseSettings):
+    """How people are forgotten: the same for every service, for the gateway and for the commands."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+
+    person_marks_key: SecretStr | None = Field(
+        None,
+        validation_alias="PERSON_MARKS_KEY",
+        description=f"key of the marks by which an erased person is known again, {_SHORTEST_KEY} characters or more; "
+        "it must never change. Without it nobody can be erased",
+    )
+    person_master_keys: SecretStr | None = Field(
+        None,
+        validation_alias="PERSON_MASTER_KEYS",
+        description="seals personal data in Kafka: 32 random bytes in base64, which wrap each person's key; "
+        "several, separated by commas, while one is replaced by the first. Needs PERSON_MARKS_KEY",
+    )
+
+    @field_validator("person_marks_key", "person_master_keys", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return value or None  # as a compose file hands on what is not set
+
+    @model_validator(mode="after")
+    def _keys_are_fit(self) -> PersonKeySettings:
+        marks, masters = self.person_marks_key, self.person_master_keys
+        if marks is not None and len(marks.get_secret_value()) < _SHORTEST_KEY:
+            raise ValueError(f"PERSON_MARKS_KEY: is shorter than {_SHORTEST_KEY} characters; openssl rand -hex 32")
+        if masters is not None:
+            if marks is None:
+                raise ValueError("PERSON_MASTER_KEYS: needs PERSON_MARKS_KEY too")
+            read_master_keys(masters.get_secret_value())
+        return self
+
+
+def read_master_keys(text: str) -> list[bytes]:
+    """Return the master keys of a setting.
+
+    Raises:
+        ValueError: one is not 32 bytes in base64; the message counts them and shows none.
+    """
+    keys = []
+    for number, part in enumerate((part.strip() for part in text.split(",")), start=1):
+        try:
+            key = base64.b64decode(part, validate=True)
+        except ValueError:
+            key = b""
+        if len(key) != _MASTER_KEY_BYTES:
+            raise ValueError(f"PERSON_MASTER_KEYS: key {number} is not 32 bytes in base64; openssl rand -base64 32")
+        keys.append(key)
+    return keys
+
+
+class ServiceSettings(PersonKeySettings):
+    """The settings all services share. Their names in the environment have no prefix; a service's own have its name."""
 
     kafka_bootstrap_servers: str = Field(
         "127.0.0.1:19092",

@@ -128,12 +128,18 @@ _Found = tuple[int, Any, bytes, Sequence[str], Sequence[Any]]
 """Line, key, content (the columns' names and the cells, in the order of the names), names, cells."""
 
 
+def _not_in(bulk: Bulk, path: Path, exc: UnicodeError) -> NotReadable:
+    # UTF-16 without its mark is an error of the kind that has no reason of its own.
+    reason = exc.reason if isinstance(exc, UnicodeDecodeError) else str(exc)
+    return NotReadable(f"{path} is not {bulk.encoding}: {reason}; set bulk.encoding")
+
+
 def _csv_rows(bulk: Bulk, path: Path) -> Iterator[_Found | BadRow]:
     try:
         with path.open(encoding=bulk.encoding, newline="") as file:
             yield from _csv_lines(bulk, csv.reader(file, delimiter=bulk.delimiter, strict=True))
-    except UnicodeDecodeError as exc:
-        raise NotReadable(f"{path} is not {bulk.encoding}: {exc.reason}; set bulk.encoding") from exc
+    except UnicodeError as exc:
+        raise _not_in(bulk, path, exc) from exc
 
 
 def _csv_lines(bulk: Bulk, lines: Any) -> Iterator[_Found | BadRow]:
@@ -174,8 +180,8 @@ def _ndjson_rows(bulk: Bulk, path: Path) -> Iterator[_Found | BadRow]:
                     yield number, fields.get(bulk.key), content, tuple(fields), tuple(fields.values())
                 else:
                     yield BadRow(number, "is not a JSON object")
-    except UnicodeDecodeError as exc:
-        raise NotReadable(f"{path} is not {bulk.encoding}: {exc.reason}; set bulk.encoding") from exc
+    except UnicodeError as exc:
+        raise _not_in(bulk, path, exc) from exc
 
 
 def _parquet_rows(bulk: Bulk, path: Path) -> Iterator[_Found | BadRow]:

@@ -7,17 +7,23 @@ import structlog
 from shared.contracts.ids import EmployeeId, Ref
 from shared.streaming.following import Follower
 from shared.streaming.metrics import IDENTITIES_KNOWN
+from shared.streaming.person_keys import Keyring
 from shared.streaming.topics import IDENTITIES, PARTITIONS
 
 log = structlog.get_logger(__name__)
 
 
 class Directory:
-    """All refs that are known, in this process. A part of a `StreamService`: up to date before records flow."""
+    """All refs that are known, in this process. A part of a `StreamService`: up to date before records flow.
 
-    def __init__(self, bootstrap_servers: str) -> None:
+    Args:
+        bootstrap_servers: Kafka.
+        keys: open what is sealed.
+    """
+
+    def __init__(self, bootstrap_servers: str, keys: Keyring) -> None:
         self._known: dict[str, str] = {}
-        self._follower = Follower(bootstrap_servers, IDENTITIES, PARTITIONS, self._learn)
+        self._follower = Follower(bootstrap_servers, IDENTITIES, PARTITIONS, self._learn, keys)
 
     def find(self, ref: Ref) -> EmployeeId | None:
         """Return the employee whom `ref` names, or None."""

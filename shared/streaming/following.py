@@ -9,6 +9,9 @@ from collections.abc import Callable
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from shared.streaming.person_keys import Keyring
+from shared.streaming.records import as_read
+
 Learn = Callable[[bytes, bytes | None], None]
 """Takes a record's key and value; None is a tombstone."""
 
@@ -23,9 +26,13 @@ class Follower:
         topic: the topic.
         partitions: how many it has.
         learn: is given each record that has a key, in the order of its partition; must not raise.
+        keys: open what is sealed; None for a topic that never is.
     """
 
-    def __init__(self, bootstrap_servers: str, topic: str, partitions: int, learn: Learn) -> None:
+    def __init__(
+        self, bootstrap_servers: str, topic: str, partitions: int, learn: Learn, keys: Keyring | None = None
+    ) -> None:
+        self._keys = keys
         self._bootstrap_servers = bootstrap_servers
         self._topic = topic
         self._partitions = [TopicPartition(topic, number) for number in range(partitions)]
@@ -96,10 +103,12 @@ class Follower:
     async def _read_on(self, consumer: AIOKafkaConsumer) -> None:
         while True:
             batches = await consumer.getmany(timeout_ms=200)
-            for records in batches.values():
-                for record in records:
-                    if record.key is not None:
-                        self._learn(record.key, record.value)
+            said = [as_read(record) for records in batches.values() for record in records]
+            if said and self._keys is not None and self._keys.is_on:
+                said = list(await asyncio.to_thread(self._keys.open_all, said))
+            for record in said:
+                if record.key is not None:
+                    self._learn(record.key, record.value)
             # Also when nothing came: a position can move over records that were compacted away.
             reached = {at: await consumer.position(at) for at in self._partitions}
             async with self._moved:

@@ -20,6 +20,7 @@ from shared.contracts.ids import EmployeeId, EventId, Ref, feed_event_id
 from shared.streaming.directory import Directory
 from shared.streaming.metrics import INTAKE, LAST_SEEN, RELEASED
 from shared.streaming.records import Output, Poison, Record
+from shared.streaming.sealing import ERASED_SCHEME
 from shared.streaming.service import StreamService, buried
 from shared.streaming.state import KeyedState
 from shared.streaming.topics import CAREER_EVENTS, IDENTITIES, PARTITIONS, feed_topic, parked_topic
@@ -29,9 +30,16 @@ Resolve = Callable[[Ref], EmployeeId]
 Normalise = Callable[[FeedEvent, Payload, Resolve], Iterable[Output]]
 """Returns what a feed event becomes. Raises `UnknownPerson` to have it parked, `Poison` to have it buried."""
 
+Clean = Callable[[str, bytes | None, bytes], bytes | None]
+"""Returns a topic's value without erased people; None where without them it is nothing."""
+
 _REMEMBERED = 100_000
 """How many event ids an intake remembers to drop repeats early. An economy only: ids are stable, and all who read
 career events take a repeat for what it is."""
+
+
+class ErasedPerson(Exception):
+    """Whoever was known by this ref has been erased, and nothing is to be known of them again."""
 
 
 class UnknownPerson(Exception):
@@ -51,10 +59,10 @@ def intake(service: StreamService, feed: str, shapes: Mapping[str, type[Payload]
         shapes: the payload's shape for each event type that the feed may have.
         normalise: decides what an event becomes.
     """
-    directory = Directory(service.bootstrap_servers)
+    directory = Directory(service.bootstrap_servers, service.keys)
     service.alongside(directory)
     parked = service.state("parked")
-    taker = _Intake(service.name, feed, shapes, normalise, directory, parked)
+    taker = _Intake(service.name, feed, shapes, normalise, directory, parked, service.keys.is_erased)
     service.consume([feed_topic(feed)], taker.take)
     service.consume([IDENTITIES, parked_topic(feed)], taker.release, state=parked)
 
@@ -102,6 +110,27 @@ def _kept_key(ref: Ref, number: int) -> str:
     return f"{number}/{ref}"
 
 
+def forget_parked(feed: str, key: str, value: bytes, clean: Clean, is_erased: Callable[[Ref], bool]) -> bytes | None:
+    """Return what is left of an entry of the state `parked` once a person has been erased; None where nothing is.
+
+    Args:
+        feed: whose intake keeps it.
+        key: of the entry, without its partition.
+        value: of the entry.
+        clean: see `Keyring.cleaned`.
+        is_erased: tells it of a ref.
+    """
+    number, _, ref = key.partition("/")
+    if is_erased(Ref(ref)):
+        return None
+    if not number.isdigit():
+        return value
+    kept = _decode_kept(value)
+    origin = _decode_origin(dict(kept.headers)[_ORIGIN_HEADER])
+    left = clean(feed_topic(feed), origin.key, kept.value or b"")
+    return None if left is None else _encode(_Kept(left, kept.headers))
+
+
 class _Intake:
     """Handles a feed's records, and what was parked of them."""
 
@@ -113,6 +142,7 @@ class _Intake:
         normalise: Normalise,
         directory: Directory,
         parked: KeyedState,
+        is_erased: Callable[[Ref], bool],
     ) -> None:
         self._service = service
         self._feed = feed
@@ -120,8 +150,9 @@ class _Intake:
         self._normalise = normalise
         self._directory = directory
         self._parked = parked
+        self._is_erased = is_erased
         self._seen: OrderedDict[EventId, None] = OrderedDict()
-        for outcome in ("accepted", "repeated", "parked", "dead"):
+        for outcome in ("accepted", "repeated", "parked", "dead", "erased"):
             INTAKE.labels(feed, outcome)  # so that a rate over an outcome that never came is 0 and not absent
 
     async def take(self, run: Sequence[Record]) -> Sequence[Output]:
@@ -207,6 +238,8 @@ class _Intake:
             return "repeated", []
 
         def resolve(ref: Ref) -> EmployeeId:
+            if ref.startswith(f"{ERASED_SCHEME}:") or self._is_erased(ref):
+                raise ErasedPerson(ref)
             found = also_known.get(ref) or self._directory.find(ref)
             if found is None:
                 raise UnknownPerson(ref)
@@ -216,6 +249,8 @@ class _Intake:
             outputs = list(self._normalise(event, self._payload(event), resolve))
         except UnknownPerson as exc:
             return "parked", [self._park(record, exc.ref)]
+        except ErasedPerson:
+            return "erased", []
         self._remember(event_id)
         return "accepted", outputs
 

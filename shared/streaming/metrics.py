@@ -29,7 +29,15 @@ WRITE_RETRIES = Counter("stream_write_retries_total", "Writes to Kafka that had 
 LAG = Gauge("stream_consumer_lag_records", "Records between the last one read and the end", ["topic", "partition"])
 STATE_KEYS = Gauge("stream_state_keys", "Keys held in a state, all partitions of this process", ["state"])
 
-INTAKE = Counter("intake_events_total", "Feed events by outcome: accepted, repeated, parked, dead", ["feed", "outcome"])
+ERASED_RECORDS = Counter(
+    "stream_erased_records_total",
+    "Records not taken in (read) or not written, for they were about somebody who has been erased",
+    ["topic", "when"],
+)
+PERSON_KEYS_KNOWN = Gauge("stream_person_keys", "Keys of persons' names that this process knows")
+INTAKE = Counter(
+    "intake_events_total", "Feed events by outcome: accepted, repeated, parked, dead, erased", ["feed", "outcome"]
+)
 RELEASED = Counter("intake_released_total", "Parked events handled after the person they waited for arrived", ["feed"])
 LAST_SEEN = Gauge(
     "intake_last_event_timestamp_seconds", "When the newest event of a feed was written to Kafka", ["feed"]

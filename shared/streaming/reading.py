@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
-from kafka.partitioner.default import murmur2
 
+from shared.streaming.person_keys import BadKeys, Keyring, KeysAway
 from shared.streaming.records import Record, as_read
 from shared.streaming.topics import PARTITIONS
 
@@ -43,11 +43,6 @@ class NotRead(Exception):
     """Kafka did not give what was asked for; the message says why, and what to do."""
 
 
-def partition_of(key: bytes) -> int:
-    """Return the partition that a keyed topic has for a key: by murmur2, as Kafka's clients choose it."""
-    return int((murmur2(key) & 0x7FFFFFFF) % PARTITIONS)
-
-
 def partitions_by_topic(bootstrap_servers: str) -> dict[str, list[int]]:
     """Return all topics that there are, with the numbers of their partitions.
 
@@ -68,21 +63,37 @@ def read_to_the_end(
     *,
     wanted: Wanted = lambda _key: True,
     progress: Progress = lambda _read, _all: None,
+    keys: Keyring | None = None,
+    although_erased: bool = False,
 ) -> Iterator[Record]:
     """Yield the wanted records of some partitions of a topic, up to the ends that they have now, in the order of each.
 
+    Args:
+        bootstrap_servers: Kafka.
+        topic: what is read.
+        partitions: of it.
+        wanted: tells by a record's key whether it is yielded.
+        progress: is told how far it is.
+        keys: open what is sealed; without them it is yielded as it lies.
+        although_erased: yield what of an erased person can still be read.
+
     Raises:
-        NotRead: Kafka is away, or has no such topic.
+        NotRead: Kafka is away, or has no such topic; or the keys can't be had.
     """
     try:
-        yield from _read(bootstrap_servers, topic, partitions, wanted, progress)
+        for records in _read(bootstrap_servers, topic, partitions, progress):
+            if keys is None or not keys.is_on:
+                yield from (as_read(record) for record in records if wanted(record.key))
+            else:
+                opened = keys.open_all([as_read(record) for record in records], although_erased=although_erased)
+                yield from (record for record in opened if wanted(record.key))
+    except (KeysAway, BadKeys) as exc:
+        raise NotRead(f"can't open {topic} at {bootstrap_servers}: {exc}") from exc
     except KafkaError as exc:
         raise NotRead(f"can't read {topic} at {bootstrap_servers}: {exc}. Is Kafka running there?") from exc
 
 
-def _read(
-    bootstrap_servers: str, topic: str, numbers: Sequence[int], wanted: Wanted, progress: Progress
-) -> Iterator[Record]:
+def _read(bootstrap_servers: str, topic: str, numbers: Sequence[int], progress: Progress) -> Iterator[list[Any]]:
     with closing(KafkaConsumer(bootstrap_servers=bootstrap_servers.split(","), **_CONSUMER)) as consumer:
         if not set(numbers) <= (consumer.partitions_for_topic(topic) or set()):
             raise NotRead(f"Kafka at {bootstrap_servers} has no topic {topic} as it should be: python -m deploy.topics")
@@ -99,9 +110,7 @@ def _read(
             found = consumer.poll(timeout_ms=int(_POLL_SECONDS * 1000))
             for partition, records in found.items():
                 end = ends[partition]
-                for record in records:
-                    if record.offset < end and wanted(record.key):
-                        yield as_read(record)
+                yield [record for record in records if record.offset < end]
             if found:
                 stalled_at = monotonic() + STALLED_SECONDS
             elif monotonic() > stalled_at:

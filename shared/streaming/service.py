@@ -46,6 +46,7 @@ from shared.streaming.metrics import (
     RUNS,
     WRITE_RETRIES,
 )
+from shared.streaming.person_keys import Keyring, KeysAway
 from shared.streaming.records import Output, Poison, Record, written_at
 from shared.streaming.state import KeyedState
 from shared.streaming.topics import LARGEST_RECORD, PARTITIONS, changelog, create_topics, dead_topic
@@ -111,13 +112,21 @@ class StreamService:
         name: the service's name; also its consumer group and the first part of its changelogs' names.
         settings: where Kafka is, and the rest.
         http: makes the HTTP application.
+        keys: of the persons whom records name, where others use them too; they start and stop with the service.
     """
 
-    def __init__(self, name: str, settings: StreamSettings, http: Callable[[Health], ASGIApp] = operations_app) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: StreamSettings,
+        http: Callable[[Health], ASGIApp] = operations_app,
+        keys: Keyring | None = None,
+    ) -> None:
         self.name = name
         self.health = Health()
         self.http = http(self.health)
         self.bootstrap_servers = settings.kafka_bootstrap_servers
+        self.keys = keys or Keyring(settings, self.bootstrap_servers)
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         self._tables_folder = settings.data_dir / name / "tables"
         self.app = RunApp(
@@ -260,6 +269,7 @@ class StreamService:
 
     async def start(self) -> None:
         """Start the parts, then the app; records flow when the state has been recovered from its changelogs."""
+        await asyncio.to_thread(self.keys.start)
         for part in self._parts:
             await part.start()
         # Faust would make these itself, with what brokers say of size, and write to them before they have leaders.
@@ -297,6 +307,7 @@ class StreamService:
         left = not self.app.started or await _within(_LEAVE_SECONDS, self.app.stop())
         for part in reversed(self._parts):
             await part.stop()
+        await asyncio.to_thread(self.keys.stop)
         if not left:
             raise UncleanStop(f"Kafka did not answer for {_LEAVE_SECONDS} s: left without committing")
 
@@ -313,6 +324,7 @@ class StreamService:
         Raises:
             KafkaError: for a record that Kafka will never take (too large, no such topic).
         """
+        outputs = await self._sealed(outputs)
         left = await self._placed(outputs)
         attempt = 0
         while left:
@@ -347,6 +359,28 @@ class StreamService:
         except (TimeoutError, KafkaError, NotReady) as exc:
             raise Unwritten(f"Kafka took no record within {seconds:.0f} s: {exc!r}") from exc
 
+    async def _sealed(self, outputs: Sequence[Output]) -> Sequence[Output]:
+        """Return the outputs as they may lie in Kafka; try for as long as a new key takes to be safe."""
+        attempt = 0
+        while self.keys.is_on:
+            try:
+                return await asyncio.to_thread(self.keys.seal_all, outputs)
+            except KeysAway as exc:
+                await self._wait_to_write(exc, attempt)
+                attempt += 1
+        return outputs
+
+    async def _opened(self, records: Sequence[Record]) -> Sequence[Record]:
+        """Return the records as they were before they were sealed, without those of erased people."""
+        attempt = 0
+        while self.keys.is_on:
+            try:
+                return await asyncio.to_thread(self.keys.open_all, records)
+            except KeysAway as exc:
+                await self._wait_to_write(exc, attempt)
+                attempt += 1
+        return records
+
     async def _placed(self, outputs: Sequence[Output]) -> dict[tuple[str, int], list[Entry]]:
         """Return the outputs by topic and partition."""
         placed: dict[tuple[str, int], list[Entry]] = defaultdict(list)
@@ -375,8 +409,8 @@ class StreamService:
                 if not current:
                     return
                 records = [record for event in current for record in self._untaken(event.value, state)]
-                if records:
-                    await self.write(await handle(records))
+                if opened := await self._opened(records):
+                    await self.write(await handle(opened))
                 if state is not None:
                     for place, offset in {(r.topic, r.partition): r.offset for r in records}.items():  # the last counts
                         state.take(*place, offset)
@@ -456,6 +490,9 @@ class StreamService:
         """
         if _is_hopeless(error):
             raise error
+        await self._wait_to_write(error, attempt)
+
+    async def _wait_to_write(self, error: Exception, attempt: int) -> None:
         wait = _WRITE_BACKOFF_SECONDS[min(attempt, len(_WRITE_BACKOFF_SECONDS) - 1)]
         self._write_trouble = f"can't write: {error}"
         WRITE_RETRIES.inc()

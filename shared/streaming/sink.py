@@ -26,6 +26,7 @@ from kafka.errors import (
 )
 from prometheus_client import Gauge, Histogram
 
+from shared.streaming.person_keys import Keyring
 from shared.streaming.records import Output
 
 _CONNECT_SECONDS = 5
@@ -160,6 +161,7 @@ class KafkaSink:
         name: what the producer calls itself.
         topics: where records go; they have to be there.
         metrics: the service's.
+        keys: seal what is written; they are read before the first record is.
         ack_seconds: how long records may take to be acknowledged.
         max_records: how many records may be under way.
         max_bytes: how many bytes of records may be under way.
@@ -172,10 +174,12 @@ class KafkaSink:
         name: str,
         topics: Sequence[str],
         metrics: SinkMetrics,
+        keys: Keyring,
         ack_seconds: float,
         max_records: int,
         max_bytes: int,
     ) -> None:
+        self._keys = keys
         self._name = name
         self._topics = tuple(topics)
         self._metrics = metrics
@@ -211,6 +215,7 @@ class KafkaSink:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._in_thread(self._close, self._producer, _CLOSE_SECONDS)
         self._producer, self._missing = None, "stopped"
+        await self._in_thread(self._keys.stop)
         self._hands.shutdown(wait=False)
 
     async def send(self, records: Sequence[Output], *, patient: bool = False) -> Awaitable[None]:
@@ -242,7 +247,11 @@ class KafkaSink:
         left = len(sending.records)
         sending.producer = self._producer
         try:
-            for record in sending.records:
+            records = self._keys.seal_all(sending.records)
+            if len(records) < left:  # of people who have been erased: to their sender it is as if they were taken
+                sending.settled(None, left - len(records))
+                left = len(records)
+            for record in records:
                 future = self._give(record, sending)
                 left -= 1
                 future.add_callback(lambda _: sending.settled(None))
@@ -296,6 +305,7 @@ class KafkaSink:
 
     def _connect(self) -> KafkaProducer:
         """Make a producer that knows its topics, so that its first `send` need not wait; blocks."""
+        self._keys.start()
         producer = KafkaProducer(
             bootstrap_servers=self._servers,
             client_id=self._name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import lru_cache
 from time import monotonic, sleep
 from typing import Final
 
@@ -16,6 +17,7 @@ from kafka.errors import (
     TopicAlreadyExistsError,
     UnknownTopicOrPartitionError,
 )
+from kafka.partitioner.default import murmur2
 
 _AS_THE_BROKER_SAYS: Final = -1
 """Replication factor: the broker's `default.replication.factor` (KIP-464)."""
@@ -27,6 +29,7 @@ one partition, and a key's place must not change while there is state about it."
 FEEDS: Final = ("people", "achievements", "cycles", "endorsements")
 
 FEED_PREFIX: Final = "feeds."
+DEAD_SUFFIX: Final = ".dead"
 CAREER_EVENTS: Final = "career-events"
 PEOPLE_CHANGES: Final = "people-changes"
 IDENTITIES: Final = "identities"
@@ -40,6 +43,8 @@ SOURCES_RECEIVED: Final = "sources.received"
 """What sources' webhooks sent, as it came; keyed by what the source names as its subject, or by the source."""
 SOURCES_ROWS: Final = "sources.rows"
 """Which rows of a source's extracts are known, by a digest of each; what has not changed is not sent again."""
+PERSON_KEYS: Final = "person-keys"
+"""The keys under which records are sealed, wrapped, and who has been erased; see `shared/streaming/person_keys.py`."""
 
 SCIM_RESOURCES: Final = "scim.resources"
 """The users and groups that an identity system has provisioned, each as it is now."""
@@ -88,7 +93,13 @@ def changelog(name: str) -> TopicSpec:
 
 def dead_topic(topic: str) -> str:
     """Return the topic for records of `topic` that could not be understood or dealt with."""
-    return f"{topic}.dead"
+    return topic + DEAD_SUFFIX
+
+
+@lru_cache(maxsize=1 << 14)  # the hash is pure Python
+def partition_of(key: bytes) -> int:
+    """Return the partition that a keyed topic has for a key: by murmur2, as Kafka's clients choose it."""
+    return int((murmur2(key) & 0x7FFFFFFF) % PARTITIONS)
 
 
 _READ_TOPICS: Final = (
@@ -110,6 +121,7 @@ ALL_TOPICS: Final[tuple[TopicSpec, ...]] = (
     TopicSpec(READS_AUDIT, config=_KEEP_FOREVER),
     TopicSpec(IDENTITIES, config=_COMPACTED),
     TopicSpec(SOURCES_ROWS, config=_COMPACTED),
+    TopicSpec(PERSON_KEYS, partitions=1, config=_COMPACTED),
     TopicSpec(SCIM_RESOURCES, config=_COMPACTED),
     TopicSpec(SOURCES_CURSORS, config=_COMPACTED),
 )

@@ -20,9 +20,14 @@ def seconds_to_wait(
     if asked.isascii() and asked.isdigit():
         # No date is meant by so many digits, and float() of thousands of them would not end well.
         return min(float(asked[:10]), at_most)
+    at = read_http_date(asked)
+    return None if at is None else min(max((at - now).total_seconds(), 0.0), at_most)
+
+
+def read_http_date(said: str) -> datetime | None:
+    """Return the time that a header such as Date says (RFC 9110, section 5.6.7), in UTC where it names no zone."""
     try:
-        at = parsedate_to_datetime(asked)
-    except ValueError:
+        at = parsedate_to_datetime(said)
+    except (ValueError, OverflowError):  # the latter of a year of many digits
         return None
-    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-    return min(max((at - now).total_seconds(), 0.0), at_most)
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)

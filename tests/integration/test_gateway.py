@@ -31,6 +31,7 @@ from shared.contracts.base import utc
 from shared.contracts.cloudevents import read_feed_event
 from shared.streaming.records import Output
 from shared.streaming.topics import create_topics
+from tests.no_keys import no_keys
 
 HRIS = "urn:acme:hris"
 TOKEN = "0123456789abcdef"
@@ -300,7 +301,7 @@ async def test_a_producer_that_failed_for_good_is_replaced(
     kafka: Any, monkeypatch: pytest.MonkeyPatch, send: Any
 ) -> None:
     create_topics(kafka.bootstrap_servers)
-    sink = kafka_sink(kafka.bootstrap_servers, ack_seconds=1, max_records=1, max_bytes=10_000)
+    sink = kafka_sink(kafka.bootstrap_servers, no_keys(), ack_seconds=1, max_records=1, max_bytes=10_000)
     record = Output("feeds.cycles", b"hris:E1", an_event())
     await sink.start()
     try:

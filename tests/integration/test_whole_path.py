@@ -7,7 +7,7 @@ import io
 import json
 import random
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -40,9 +40,9 @@ from shared.contracts.career import ClockTicked, EndorsementGiven, read_career_e
 from shared.contracts.ids import EndorsementId, PromptId, stable_id
 from shared.contracts.outputs import PromptFulfilled, read_delivery, read_prompt_event
 from shared.database import open_database
-from shared.streaming.reading import partition_of, partitions_by_topic, read_to_the_end
+from shared.streaming.reading import partitions_by_topic, read_to_the_end
 from shared.streaming.records import Record
-from shared.streaming.topics import CAREER_EVENTS, DELIVERIES, PROMPTS, create_topics
+from shared.streaming.topics import CAREER_EVENTS, DELIVERIES, PROMPTS, create_topics, partition_of
 from tests.integration.test_sources import a_body, an_employee, deliver_bamboohr, with_levels
 from tests.panels import Prometheus, a_prometheus, choices_of, faults_in_lines, shown_of_rows
 from tests.unit.test_insights import apply, recorded, said
@@ -53,7 +53,7 @@ KILLED = ("people", "achievements", "cycles", "endorsements", "correlator", "pro
 
 
 @contextlib.contextmanager
-def a_running_system(tmp_path: Path, scenario: Scenario) -> Iterator[System]:
+def a_running_system(tmp_path: Path, scenario: Scenario, env: Mapping[str, str] | None = None) -> Iterator[System]:
     port, controller_port, receiver_port, *ports = free_ports(3 + len(SERVICES))
     with contextlib.ExitStack() as running:
         broker = running.enter_context(
@@ -64,6 +64,7 @@ def a_running_system(tmp_path: Path, scenario: Scenario) -> Iterator[System]:
             running,
             broker.bootstrap_servers,
             scenario,
+            env=env,
             ports={service.name: ports[number] for number, service in enumerate(SERVICES)},
             receiver_port=receiver_port,
             data_dir=tmp_path,

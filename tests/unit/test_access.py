@@ -32,6 +32,7 @@ from shared.service.access import Access, Doors, Guarded, NotNoted, Reader, Role
 from shared.service.health import Health
 from shared.streaming.topics import ALL_TOPICS
 from shared.yaml_files import BadFile
+from tests.no_keys import no_keys
 from tests.unit.test_insights import a_cycle, a_profile, apply, day, joined, logged, missing, prompted, said, tied
 
 RECORD = PROJECT / "deploy" / "processing.yaml"
@@ -155,7 +156,7 @@ async def test_a_role_says_what_may_be_read(guard: Guard, token: str, may: set[s
 def test_every_path_of_the_apis_is_some_sort_of_data() -> None:
     for app, sorts in (
         (make_api(None, None, Health(), read_processing(RECORD)), SORTS),  # type: ignore[arg-type]
-        (correlator_api.make_api("nowhere:9", Policy(), Health()), correlator_api.SORTS),
+        (correlator_api.make_api("nowhere:9", no_keys(), Policy(), Health()), correlator_api.SORTS),
     ):
         inner: Any = getattr(app, "_app", app)
         served = {re.sub(r"/\{.*", "", route.path) for route in inner.routes} - {"/healthz", "/readyz", "/metrics"}

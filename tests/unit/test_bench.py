@@ -128,6 +128,12 @@ def test_sizes_and_benchmarks_are_never_mixed_in_a_row() -> None:
     assert len(table.table(figures).splitlines()) == 2 + 3
 
 
+def test_what_was_less_work_stands_first() -> None:
+    figures = [a_figure(size={"events/s offered": rate, "seconds": 20}) for rate in (1000, 100, 5000)]
+    rows = table.table(figures).splitlines()[2:]
+    assert [row.split(" | ")[1].partition(" ")[0] for row in rows] == ["100", "1,000", "5,000"]
+
+
 def test_the_page_has_the_machine_the_versions_the_command_and_the_note(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

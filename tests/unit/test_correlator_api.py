@@ -14,6 +14,7 @@ from services.correlator.explanation import Disagreement, NotKnown, explain
 from services.correlator.policy import Policy
 from shared.service.health import Health
 from shared.streaming.reading import NotRead
+from tests.no_keys import no_keys
 from tests.property.test_explain_properties import followed
 from tests.unit.test_explain import a_log
 
@@ -44,7 +45,9 @@ class Asking:
 def client(monkeypatch: pytest.MonkeyPatch) -> httpx.AsyncClient:
     monkeypatch.setattr(api, "Asking", Asking)
     monkeypatch.setattr(Asking, "trouble", None)
-    transport = httpx.ASGITransport(api.make_api("nowhere:9", Policy(), Health()), raise_app_exceptions=False)
+    transport = httpx.ASGITransport(
+        api.make_api("nowhere:9", no_keys(), Policy(), Health()), raise_app_exceptions=False
+    )
     return httpx.AsyncClient(transport=transport, base_url="http://test")
 
 

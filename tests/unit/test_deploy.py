@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -27,7 +28,7 @@ from shared.service.settings import ServiceSettings, environment_name
 
 COMPOSE: dict[str, Any] = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())
 CONTAINERS: dict[str, dict[str, Any]] = COMPOSE["services"]
-BESIDE_OUR_OWN = {"kafka", "topics", "postgres", "prometheus", "grafana"}
+BESIDE_OUR_OWN = {"kafka", "topics", "postgres", "prometheus", "grafana", "dex"}
 EVERY_SERVICE = pytest.mark.parametrize("known", SERVICES, ids=lambda known: known.name)
 
 
@@ -116,6 +117,21 @@ def test_compose_runs_the_kafka_that_the_tests_ran() -> None:
     assert CONTAINERS["kafka"]["image"] == f"apache/kafka:{pinned_version()}"
 
 
+def test_the_test_identity_provider_is_asked_for_and_knows_the_portal_as_the_example_has_it() -> None:
+    dex = yaml.safe_load((PROJECT / "deploy/dex.yaml").read_text())
+    container, example = CONTAINERS["dex"], (PROJECT / "deploy/.env.example").read_text()
+    (client,) = dex["staticClients"]
+    issuer = urlsplit(dex["issuer"])
+    assert container["profiles"] == ["oidc"]
+    assert container["networks"]["inside"]["aliases"] == [issuer.hostname]
+    assert container["ports"] == [f"127.0.0.1:{issuer.port}:{issuer.port}"]
+    assert dex["web"]["http"] == f"0.0.0.0:{issuer.port}"
+    assert {client["secretEnv"], dex["staticPasswords"][0]["hashFromEnv"]} == set(container["environment"])
+    assert client["redirectURIs"] == [f"http://localhost:{service('portal').http_port}/signed-in"]
+    assert dex["issuer"] in example
+    assert client["id"] in example
+
+
 # -- the compose file on its own
 
 
@@ -126,7 +142,7 @@ def test_every_image_is_pinned() -> None:
 
 def test_only_this_machine_can_reach_a_published_port() -> None:
     published = {name: container["ports"] for name, container in CONTAINERS.items() if "ports" in container}
-    assert set(published) == {"kafka", "gateway", "portal", "scim", "insights", "prometheus", "grafana"}
+    assert set(published) == {"kafka", "gateway", "portal", "scim", "insights", "prometheus", "grafana", "dex"}
     for name, ports in published.items():
         for port in ports:
             assert re.fullmatch(r"127\.0\.0\.1:(\d+):\1", port), f"{name}: {port}"

@@ -25,6 +25,7 @@ from services.insights.answers import Page, Share
 from services.insights.api import make_api
 from services.insights.applying import Projection, apply_run, read_progress
 from services.insights.dashboard import Dashboard
+from services.insights.forgetting import forget, scrub
 from services.insights.handlers import Projector
 from services.insights.measures.keeping import measure
 from services.insights.offsets import AnotherLog, check_same_log, lag_of, positions_to_set_back
@@ -96,6 +97,7 @@ from shared.database import for_reading, open_database
 from shared.processing import read_processing
 from shared.service.health import Health
 from shared.streaming.records import Poison, Record
+from shared.streaming.sealing import cleaned
 from shared.streaming.topics import CAREER_EVENTS, DELIVERIES, GAPS, PORTAL_AUDIT, PROMPTS
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -563,6 +565,44 @@ class ReadModelSuite:
         with engine.connect() as connection:
             context = MigrationContext.configure(connection, opts={"compare_type": True})
             assert compare_metadata(context, metadata) == []
+
+    def test_one_that_forgets_a_person_has_the_rows_of_one_that_never_knew_them(self, engine: Engine) -> None:
+        suggestions = tuple(
+            SuggestedSponsor(person_id=who, name=name, level=7, why="a mentor")
+            for who, name in (("S1", "Sam Roe"), ("M1", "Mo Diaz"))
+        )
+        events: tuple[Any, ...] = (
+            joined("E1", profile=a_profile("Ann Lee", manager_id="S1")),
+            joined("S1", profile=a_profile("Sam Roe")),
+            joined("E2"),
+            tied("E1", "S1"),
+            tied("E1", "S2", tie="other"),
+            said(EndorsementGiven, 11, employee_id="E1", endorsement_id="N1", sponsor_id="S1", given_at=day(11)),
+            prompted(PromptOpened, 1),
+            prompted(PromptOpened, 1, sponsor="S2"),
+            delivered(),
+            noted(),
+            missing(GapOpened, 1, suggestions=suggestions),
+            missing(GapOpened, 1, employee="S1"),
+        )
+        apply(engine, logged(*events))
+        changed = forget(engine, "S1", lambda told: "S1" in told)
+        scrub(engine)
+        counts = ("progress", "event_counts", "counted_events")
+        forgotten = dump(engine, without=counts)
+        assert changed["profiles"] == 2  # theirs, and that of somebody whose manager they were
+        with engine.begin() as connection:
+            for table in metadata.sorted_tables:
+                connection.execute(table.delete())
+        apply(
+            engine,
+            [
+                Record(r.topic, r.partition, r.offset, r.key, value, (), r.time)
+                for r in logged(*events)
+                if (value := cleaned(r.topic, r.key, r.value or b"", lambda name: name == "hris:S1", str)) is not None
+            ],
+        )
+        assert forgotten == dump(engine, without=counts)
 
     def test_a_database_from_before_there_were_steps_is_brought_up_and_its_log_read_anew(self, engine: Engine) -> None:
         for table in (*MEASURED, counted_events, prompt_views):
@@ -1189,6 +1229,7 @@ async def test_the_openapi_document_names_every_route_and_problems_as_problems(a
         "/v1/measures",
         "/v1/measures/{name}",
         "/v1/progress",
+        "/v1/processing",
         "/v1/employees",
         "/v1/employees/{employee_id}",
         "/v1/cycles",

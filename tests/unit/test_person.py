@@ -12,9 +12,9 @@ import msgspec
 import pytest
 from sqlalchemy import create_engine, text
 
-from deploy.tracker import person
+from deploy.tracker import searching
 from deploy.tracker.__main__ import main
-from deploy.tracker.person import Marks
+from deploy.tracker.searching import Marks
 from services.correlator.state import EmployeeState, encode_employee
 from shared.contracts.base import utc
 from shared.portal_links import BadLink, read_own_link
@@ -60,8 +60,8 @@ def _a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     def read(_servers: str, topic: str, _partitions: Sequence[int] = (0,), **_: Any) -> Iterator[Record]:
         return iter(LOG[topic])
 
-    monkeypatch.setattr(person, "read_to_the_end", read)
-    monkeypatch.setattr(person, "partitions_by_topic", lambda _: {topic: [0] for topic in LOG})
+    monkeypatch.setattr(searching, "read_to_the_end", read)
+    monkeypatch.setattr(searching, "partitions_by_topic", lambda _: {topic: [0] for topic in LOG})
 
 
 def exported(capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, list[dict[str, Any]], str]:
@@ -177,5 +177,5 @@ def test_nothing_held_and_kafka_away_are_told(
     def away(*_: object, **__: object) -> Iterator[Record]:
         raise NotRead("Kafka is away")
 
-    monkeypatch.setattr(person, "read_to_the_end", away)
-    assert exported(capsys) == (1, [], "tracker person: Kafka is away\n")
+    monkeypatch.setattr(searching, "read_to_the_end", away)
+    assert exported(capsys) == (1, [], "tracker person export: Kafka is away\n")

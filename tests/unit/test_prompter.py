@@ -125,6 +125,7 @@ def test_a_redirect_is_not_followed_and_says_where_it_leads() -> None:
         ("Mon, 02 Mar 2026 08:00:00 GMT", 0.0),
         ("Mon, 02 Mar 2037 08:00:00 GMT", 60.0),
         ("soon", None),
+        ("Mon, 02 Mar 99999999999 09:00:42 GMT", None),
         ("-3", None),
         ("1.5", None),
         ("", None),

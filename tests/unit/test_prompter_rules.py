@@ -489,6 +489,7 @@ def test_norway_and_times_are_what_they_look_like(tmp_path: Path) -> None:
         (None, "fr-FR", "de", "de"),
         ("en", "de-CH", "de", "en"),
         ("fr", "de-CH", "en", "de"),
+        (None, "da, de-CH;q=0.8, en;q=0.7", "en", "de"),
     ],
 )
 def test_a_sponsors_own_language_goes_above_their_records_and_those_above_the_companys(

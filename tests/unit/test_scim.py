@@ -32,7 +32,8 @@ def provider() -> Provider:
 
 
 async def test_a_user_is_told_as_an_employee_with_what_a_decision_needs(provider: Provider) -> None:
-    await provider.created(a_user(title="Engineer", timezone="Europe/Berlin", phoneNumbers=[{"value": "+49 30 1"}]))
+    fields = {"timezone": "Europe/Berlin", "preferredLanguage": "de-DE", "phoneNumbers": [{"value": "+49 30 1"}]}
+    await provider.created(a_user(title="Engineer", **fields))
     (event,) = provider.kafka.events()
     assert (event.feed, event.type, event.subject) == ("people", "employee.hired", "hris:E1")
     assert event.data == {
@@ -43,6 +44,7 @@ async def test_a_user_is_told_as_an_employee_with_what_a_decision_needs(provider
         "unit_id": "Payments",
         "manager_id": "",
         "timezone": "Europe/Berlin",
+        "locale": "de-DE",
     }
     assert all(b"+49" not in (record.value or b"") for record in provider.kafka.records)
 
@@ -280,6 +282,7 @@ async def test_errors_are_scims(provider: Provider) -> None:
         (await provider.ask("GET", "/Users", params={"count": "many"}), 400, "invalidValue"),
         (await provider.ask("GET", "/Shoes"), 404, None),
         (await provider.ask("GET", "/Users/a/b"), 404, None),
+        (await provider.ask("GET", "/Users/a%0Ab%00%E2%80%A8"), 404, None),
         (await provider.ask("PUT", "/Users", a_user()), 405, None),
         (await provider.ask("GET", "/Schemas", params={"filter": 'id eq "x"'}), 403, None),
         (await provider.ask("POST", "/Bulk", {}), 501, None),

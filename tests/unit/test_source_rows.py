@@ -29,6 +29,7 @@ from tests.source_payloads import FOLDER
 CSV = Bulk(format="csv", key="no", delimiter=";")
 NDJSON = Bulk(format="ndjson", key="no")
 PARQUET = Bulk(format="parquet", key="no")
+UTF_16 = Bulk(format="csv", key="no", delimiter=";", encoding="utf-16")
 AT = utc(2026, 3, 2, 2)
 
 
@@ -189,6 +190,7 @@ def test_a_parquet_file_is_read_a_few_rows_at_a_time(extract: Path, monkeypatch:
         (PARQUET, b"no;name\n1;Ann\n", "is no Parquet"),
         (CSV, "no;name\n1;Jörg\n".encode("latin-1"), "is not utf-8-sig: .*; set bulk.encoding"),
         (NDJSON, '{"no": "Jörg"}\n'.encode("latin-1"), "is not utf-8-sig"),
+        (UTF_16, "no;name\n1;Ann\n".encode("utf-16-le"), "is not utf-16: .*; set bulk.encoding"),
     ],
 )
 def test_a_file_that_is_something_else_is_told(bulk: Bulk, content: bytes, told: str, extract: Path) -> None:

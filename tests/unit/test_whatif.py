@@ -63,7 +63,9 @@ def a_fold(events: list[CareerEvent], until: datetime | None = None, poison: byt
 
 @pytest.fixture(autouse=True)
 def _without_kafka(monkeypatch: pytest.MonkeyPatch) -> None:
-    def folded(_servers: str, until: datetime | None, _watch: Callable[[str], Progress]) -> Iterator[Fold]:
+    def folded(
+        _servers: str, _keys: object, until: datetime | None, _watch: Callable[[str], Progress]
+    ) -> Iterator[Fold]:
         yield a_fold(a_small_company(), until, poison=b"{")
 
     monkeypatch.setattr(simulate, "folded", folded)

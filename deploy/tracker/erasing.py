@@ -1,0 +1,431 @@
+"""Erases a person: deletes what can be deleted, destroys the keys of the rest, and looks for what is left.
+
+The order is such that it can be run again after a crash: first it is noted for good that nothing of this person is to
+be taken in; then states, read models and files; then what tells who they were (identities, keys), which a second run
+needs to find the rest. Services do not run meanwhile: they would write what they have in memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import os
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from kafka import KafkaProducer
+from kafka.admin import KafkaAdminClient
+from kafka.errors import KafkaError
+from rich.console import Console
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from deploy.lag import READS
+from deploy.tracker.compacting import compact, configs_of
+from deploy.tracker.options import Watched, add_bootstrap_servers, person_keys, watched
+from deploy.tracker.searching import Marks, records_naming, refs_of, rows_naming
+from services.correlator import forgetting as correlator
+from services.correlator.state import decode_employee, encode_employee
+from services.insights import forgetting as insights
+from services.insights.settings import InsightsSettings
+from services.people import forgetting as people
+from services.people.state import read_person, write_state
+from services.portal.settings import PortalSettings
+from services.prompter import forgetting as prompter
+from services.prompter import state as prompter_state
+from shared.contracts.ids import EmployeeId, Ref
+from shared.database import open_database, trouble
+from shared.streaming.intake import forget_parked
+from shared.streaming.person_keys import Keyring, KeysAway
+from shared.streaming.reading import NotRead, partitions_by_topic, read_to_the_end
+from shared.streaming.records import Record
+from shared.streaming.sealing import name_of
+from shared.streaming.service import StreamSettings
+from shared.streaming.topics import (
+    FEEDS,
+    IDENTITIES,
+    LARGEST_BATCH,
+    PERSON_KEYS,
+    SCIM_RESOURCES,
+    SOURCES_ROWS,
+    partition_of,
+)
+
+NOTHING_KNOWN: Final = 3
+SOMETHING_STAYS: Final = 4
+"""Exit code where the person is erased as far as can be, and something can still be read."""
+_COMPACTED_WITHIN_SECONDS: Final = 180.0
+
+
+class NotErased(Exception):
+    """The erasure can't begin, or could not go on; the message says what to do."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.add_argument(
+        "--ref",
+        action="append",
+        default=[],
+        metavar="SCHEME:VALUE",
+        help="another name of theirs, which no source has ever tied to the id (email:ann@old.example)",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say what is held and where, and change nothing")
+    parser.add_argument("--yes", action="store_true", help="do not ask whether to go on")
+    parser.add_argument("--by", default=None, help="who erases, for the record (default: who is logged in)")
+    parser.add_argument("--json", action="store_true", help="for programs: one JSON object on stdout")
+    parser.add_argument(
+        "--database-url",
+        default=os.environ.get("INSIGHTS_DATABASE_URL") or InsightsSettings.model_fields["database_url"].default,
+        help="insights' read model; INSIGHTS_DATABASE_URL says it too (%(default)s)",
+    )
+    parser.add_argument(
+        "--portal-database",
+        type=Path,
+        default=os.environ.get("PORTAL_DATABASE") or PortalSettings.model_fields["database"].default,
+        help="the portal's copy, which is deleted and filled anew; PORTAL_DATABASE says it too (%(default)s)",
+    )
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        default=os.environ.get("DATA_DIR") or StreamSettings.model_fields["data_dir"].default,
+        help="where the services of this machine keep state, which is deleted and read anew; DATA_DIR says it too "
+        "(%(default)s)",
+    )
+    add_bootstrap_servers(parser)
+    parser.epilog = (
+        "Stop all services first; the gateway may run on. Needs PERSON_MARKS_KEY, and PERSON_MASTER_KEYS where records "
+        "are sealed. May be run again, after a crash too. Exit code 0: nothing can be read any more; 1: not done, run "
+        f"it again; 2: wrong settings; {NOTHING_KNOWN}: nothing was held; {SOMETHING_STAYS}: erased, and something "
+        "stays for a while: it says what, where and until when."
+    )
+
+
+def run(asked: argparse.Namespace) -> int:
+    """Erase, and say what was done and what is left."""
+    try:
+        with watched() as watch, person_keys(asked.bootstrap_servers) as keys:
+            if not keys.is_on:
+                print(
+                    "tracker person erase: set PERSON_MARKS_KEY to what the services have (openssl rand -hex 32 makes "
+                    "one): without it an erased person would come back with the next event about them",
+                    file=sys.stderr,
+                )
+                return 2
+            erasure = Erasure.of(asked, keys, watch)
+            return _erased(asked, erasure)
+    except (NotErased, NotRead, KeysAway) as exc:
+        print(f"tracker person erase: {exc}", file=sys.stderr)
+    except KafkaError as exc:
+        print(f"tracker person erase: Kafka: {exc or type(exc).__name__}. Run it again", file=sys.stderr)
+    except SQLAlchemyError as exc:
+        print(f"tracker person erase: the read model: {trouble(exc)}. Run it again", file=sys.stderr)
+    except OSError as exc:
+        print(f"tracker person erase: {exc}. Run it again", file=sys.stderr)
+    return 1
+
+
+def _erased(asked: argparse.Namespace, erasure: Erasure) -> int:
+    if not asked.dry_run:
+        erasure.check_that_it_may_begin()
+    held = erasure.held()
+    if not held and not erasure.traces():
+        print(f"tracker person erase: nothing is held on {asked.employee!r}", file=sys.stderr)
+        return NOTHING_KNOWN
+    if asked.dry_run:
+        _tell(asked, erasure, held, {}, left={})
+        return 0
+    if not asked.yes and not _confirmed(asked.employee, held):
+        raise NotErased("not confirmed: nothing was changed")
+    erasure.refuse(asked.by or getpass.getuser())
+    done = {
+        "states": erasure.states(),
+        "rows": erasure.rows(),
+        "files": erasure.files(),
+        "tombstones": erasure.tombstones(),
+        "keys": erasure.keys.destroy(erasure.names),
+    }
+    late = erasure.compact()
+    left = erasure.held()
+    _tell(asked, erasure, held, done, left)
+    for topic in late:
+        print(f"tracker person erase: Kafka has not compacted {topic} yet: run it again later", file=sys.stderr)
+    return SOMETHING_STAYS if left or late else 0
+
+
+def _confirmed(employee: str, held: Mapping[str, int]) -> bool:
+    if not sys.stdin.isatty():
+        raise NotErased("nobody is there to confirm: add --yes")
+    print(f"{sum(held.values()):,} records and rows are held on {employee}. This can't be undone.", file=sys.stderr)
+    print("Are all services stopped but the gateway? Then write the id again: ", file=sys.stderr, end="", flush=True)
+    return sys.stdin.readline().strip() == employee
+
+
+def _tell(
+    asked: argparse.Namespace,
+    erasure: Erasure,
+    held: Mapping[str, int],
+    done: Mapping[str, Any],
+    left: Mapping[str, int],
+) -> None:
+    until = erasure.kept_until(left)
+    if asked.json:
+        stays = [{"where": where, "found": found, "until": until[where]} for where, found in left.items()]
+        told = {"person": erasure.opaque, "held": held, "done": done, "stays": stays}
+        print(json.dumps(told))
+        return
+    out = Console(highlight=False)
+    out.print(f"person {erasure.opaque}", markup=False)
+    for where, found in held.items():
+        out.print(f"  held in {where}: {found:,}", markup=False)
+    for what, count in done.items():
+        out.print(f"  erased {what}: {count:,}", markup=False)
+    for where, found in left.items():
+        out.print(f"  STAYS in {where}: {found:,}, {until[where]}", markup=False)
+
+
+@dataclass
+class Erasure:
+    """One person's erasure.
+
+    Attributes:
+        names: all refs that ever named them, that of their id among them.
+        marks: how to find them in bytes.
+    """
+
+    asked: argparse.Namespace
+    keys: Keyring
+    watch: Watched
+    names: frozenset[Ref]
+    marks: Marks
+    topics: dict[str, list[int]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, asked: argparse.Namespace, keys: Keyring, watch: Watched) -> Erasure:
+        """Find out by which names the person is known."""
+        refs = [*refs_of(asked.bootstrap_servers, asked.employee, keys, watch), *asked.ref]
+        names = frozenset({name_of(asked.employee), *map(Ref, refs)})
+        topics = {name: of for name, of in partitions_by_topic(asked.bootstrap_servers).items() if name[:2] != "__"}
+        return cls(asked, keys, watch, names, Marks(asked.employee, refs), topics)
+
+    @cached_property
+    def _wire_keys(self) -> frozenset[bytes]:
+        return frozenset(self.keys.wire_key(name.encode()) for name in self.names)
+
+    @property
+    def opaque(self) -> str:
+        """How the person is named in what is kept of the erasure."""
+        return self.keys.opaque(name_of(self.asked.employee))
+
+    # -- looking ----------------------------------------------------------------------------------
+
+    def held(self) -> dict[str, int]:
+        """Return where something of theirs can be read, and how much."""
+        found: Counter[str] = Counter()
+        for record, _ in records_naming(self.marks, self.asked.bootstrap_servers, self.keys, self.watch):
+            found[record.topic] += 1
+        if self._has_read_model():
+            for table, _ in rows_naming(self.marks, self.asked.database_url):
+                found[f"table {table}"] += 1
+        return dict(sorted(found.items()))
+
+    def traces(self) -> list[str]:
+        """Return the compacted topics in which bytes of theirs lie, readable or not."""
+        return [topic for topic in self._compacted() if not self._is_clean(topic)]
+
+    def kept_until(self, places: Mapping[str, int]) -> dict[str, str]:
+        """Return until when records stay in topics, in words."""
+        topics = [place for place in places if place in self.topics]
+        told: dict[str, str] = {place: "until the row is deleted" for place in places if place not in topics}
+        with closing(KafkaAdminClient(bootstrap_servers=self.asked.bootstrap_servers.split(","))) as admin:
+            configs = configs_of(admin, topics) if topics else {}
+        for topic, config in configs.items():
+            kept = config.get("retention.ms")
+            if "compact" in config.get("cleanup.policy", ""):
+                told[topic] = "until Kafka compacts the topic: run it again"
+            elif kept == "-1":
+                told[topic] = "for ever: give the topic a retention.ms, or delete it"
+            else:
+                days = f"{int(kept) / 86_400_000:g} days" if kept is not None else "as long as brokers keep records"
+                told[topic] = f"until it is older than {days}" if kept is not None else days
+        return told
+
+    def _compacted(self) -> list[str]:
+        with closing(KafkaAdminClient(bootstrap_servers=self.asked.bootstrap_servers.split(","))) as admin:
+            configs = configs_of(admin, list(self.topics))
+        return [topic for topic, config in configs.items() if "compact" in config.get("cleanup.policy", "")]
+
+    def _is_clean(self, topic: str) -> bool:
+        return not any(self._is_trace(record) for record in self._as_they_lie(topic))
+
+    def _is_trace(self, record: Record) -> bool:
+        if record.topic == PERSON_KEYS:
+            return self.keys.is_key_of(record.key or b"", self.names)
+        return record.key in self._wire_keys or self.marks.name(record.key) or self.marks.name(record.value)
+
+    def _as_they_lie(self, topic: str) -> Iterator[Record]:
+        servers = self.asked.bootstrap_servers
+        return read_to_the_end(servers, topic, self.topics[topic], progress=self.watch(topic))
+
+    def _has_read_model(self) -> bool:
+        url = make_url(self.asked.database_url)
+        return url.get_backend_name() != "sqlite" or os.path.exists(url.database or "")  # noqa: PTH110 (may be empty)
+
+    # -- erasing ----------------------------------------------------------------------------------
+
+    def check_that_it_may_begin(self) -> None:
+        """Find what speaks against it.
+
+        Raises:
+            NotErased: services run, or the person has not left.
+        """
+        with closing(KafkaAdminClient(bootstrap_servers=self.asked.bootstrap_servers.split(","))) as admin:
+            groups = admin.list_groups()
+        running = sorted(
+            group["group_id"]
+            for group in groups
+            if group["group_id"] in READS and group["group_state"] not in ("Empty", "Dead")
+        )
+        if running:
+            raise NotErased(
+                f"{', '.join(running)}: stop these first, for they would write what they remember (a process that was "
+                "killed is missed after some seconds). The gateway may run on"
+            )
+        key = f"{partition_of(self.asked.employee.encode())}/employee/{self.asked.employee}"
+        newest = self._newest("correlator-standing-changelog", lambda record: record.key == key.encode())
+        for record in newest.values():
+            profiles = decode_employee(record.value).profiles if record.value is not None else ()
+            if profiles and profiles[-1].active:
+                raise NotErased(
+                    f"{self.asked.employee} still works here, by what the HRIS says: let it send employee.left first, "
+                    "so that prompts are withdrawn from whoever has them, then stop the services and erase"
+                )
+
+    def refuse(self, by: str) -> None:
+        """Note that nothing of them is to be taken in from now on."""
+        self.keys.refuse(self.names, datetime.now(UTC), by)
+
+    def states(self) -> int:
+        """Take them out of what services remember; return how many states have changed."""
+        changes = 0
+        with closing(self._producer()) as producer:
+            for topic in self.topics:
+                if not topic.endswith("-changelog"):
+                    continue
+                sent = []
+                for key, record in self._newest(topic, self._is_trace).items():
+                    if record.value is None:
+                        continue
+                    left = self.left(topic, key.decode(errors="replace").partition("/")[2], record.value)
+                    if left != record.value:
+                        sent.append(producer.send(topic, left, key, partition=record.partition))
+                for future in sent:
+                    future.get(timeout=60)
+                changes += len(sent)
+        return changes
+
+    def _newest(self, topic: str, wanted: Callable[[Record], bool]) -> dict[bytes, Record]:
+        """Return the newest record of each key, of those that are wanted."""
+        newest: dict[bytes, Record] = {}
+        if topic in self.topics:
+            for record in self._as_they_lie(topic):
+                if record.key is None:
+                    continue
+                if wanted(record):
+                    newest[record.key] = record
+                else:
+                    newest.pop(record.key, None)
+        return newest
+
+    def left(self, topic: str, key: str, value: bytes) -> bytes | None:
+        """Return what is left of a state; None where it is theirs."""
+        person = self.asked.employee
+        kind, _, whose = key.rpartition("/")
+        if whose == person:
+            return None
+        match topic.removesuffix("-changelog"):
+            case "correlator-standing" if kind == "employee":
+                before = decode_employee(value)
+                after = correlator.forget(before, person, self.names)
+                return value if after == before else encode_employee(after)
+            case "people-people" if kind == "person":
+                known = read_person(value)
+                left = people.forget(known, EmployeeId(person))
+                return value if left == known else write_state(left)
+            case "prompter-sponsors":
+                sponsor = prompter_state.decode(value)
+                rest = prompter.forget(sponsor, person)
+                return value if rest == sponsor else prompter_state.encode(rest)
+            case of if of.endswith("-parked") and of.removesuffix("-parked") in FEEDS:
+                feed = of.removesuffix("-parked")
+                return forget_parked(feed, key, value, self.keys.cleaned, self.keys.is_erased)
+            case _:
+                return value
+
+    def rows(self) -> int:
+        """Delete them from insights' read model; return how many rows have changed."""
+        if not self._has_read_model():
+            return 0
+        engine = open_database(self.asked.database_url, "tracker")
+        try:
+            changed = insights.forget(engine, self.asked.employee, lambda text: self.marks.name(text.encode()))
+            insights.scrub(engine)
+        finally:
+            engine.dispose()
+        return sum(changed.values())
+
+    def files(self) -> int:
+        """Delete what the services of this machine make anew at their next start; return how many files there were."""
+        gone = 0
+        database: Path = self.asked.portal_database
+        for file in (database, *(database.with_name(database.name + more) for more in ("-wal", "-shm"))):
+            if file.exists():
+                file.unlink()
+                gone += 1
+        for tables in self.asked.data_dir.glob("*/tables"):
+            gone += sum(1 for file in tables.rglob("*") if file.is_file())
+            shutil.rmtree(tables)
+        return gone
+
+    def tombstones(self) -> int:
+        """Delete who their names mean, and the rows of extracts that bear one; return how many keys that were."""
+        keys = {
+            (IDENTITIES, key, partition_of(name.encode()))
+            for name in self.names
+            for key in (name.encode(), self.keys.wire_key(name.encode()))
+        }
+        for topic, of_theirs in ((SOURCES_ROWS, b""), (SCIM_RESOURCES, b"User/")):
+            found = self._newest(topic, self._is_trace).items()
+            keys |= {(topic, key, record.partition) for key, record in found if key.startswith(of_theirs)}
+        with closing(self._producer()) as producer:
+            sent = [producer.send(topic, None, key, partition=partition) for topic, key, partition in sorted(keys)]
+            for future in sent:
+                future.get(timeout=60)
+        return len(sent)
+
+    def compact(self) -> list[str]:
+        """Have Kafka throw away what has been deleted; return the topics where that was not in time."""
+        partitions = {topic: self.topics[topic] for topic in self._compacted()}
+        progress = self.watch("until Kafka has compacted")
+        there_were = len(partitions)
+        return compact(
+            self.asked.bootstrap_servers,
+            partitions,
+            self._is_clean,
+            within=_COMPACTED_WITHIN_SECONDS,
+            tell=lambda left: progress(there_were - left, there_were),
+        )
+
+    def _producer(self) -> KafkaProducer:
+        return KafkaProducer(
+            bootstrap_servers=self.asked.bootstrap_servers.split(","), acks="all", max_request_size=LARGEST_BATCH
+        )

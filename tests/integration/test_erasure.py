@@ -1,0 +1,165 @@
+"""Erases a person from a running system, and looks for what is left in every byte of every file, and with every key."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.feeding import Feeder
+from deploy.lag import LagReader
+from deploy.outcome import Insights, differences
+from deploy.stack import SERVICES
+from deploy.system import System, wait_until_quiet
+from deploy.tracker.__main__ import main as tracker
+from services.insights import forgetting as insights_forgetting
+from shared.company.records import FeedRecord, feed_record
+from shared.company.scenario import Scenario, demo_scenario
+from shared.contracts.base import utc
+from shared.service.settings import PersonKeySettings
+from shared.streaming.person_keys import opened_keyring
+from shared.streaming.reading import read_to_the_end
+from shared.streaming.records import Record
+from shared.streaming.topics import CAREER_EVENTS
+from tests.integration.test_whole_path import a_feeder, a_running_system
+
+pytestmark = pytest.mark.kafka
+
+SEALED = {"PERSON_MARKS_KEY": "m" * 40, "PERSON_MASTER_KEYS": base64.b64encode(b"k" * 32).decode()}
+TITLE = "Zwiebelturm"
+STATEMENT = "Kraxelhuber"
+NAME = "Ottilie Quastenflosser"
+MAIL = "ottilie.q@acme.example"
+PLACES = {"kafka", "faust", "insights.db", "portal.db"}
+"""Where a person lies unsealed: states and read models, and their changelogs."""
+
+
+@pytest.mark.timeout(600)
+def test_of_an_erased_person_no_byte_is_left_and_nothing_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The company's autumn, sealed; then somebody unmistakable leaves, is erased, and their sources go on."""
+    scenario = demo_scenario()
+    for name, value in SEALED.items():
+        monkeypatch.setenv(name, value)  # for the commands
+    with contextlib.ExitStack() as running:
+        system = running.enter_context(a_running_system(tmp_path, scenario, SEALED))
+        feeder, lag, insights = a_feeder(running, system)
+        for phase in scenario.phases:
+            feeder.feed(phase.records, lambda _: None)
+            assert wait_until_quiet(system, lag, within=60) == {}
+        assert differences(insights, scenario) == []
+        a_person_is_erased_everywhere(system, scenario, feeder, lag, insights, tmp_path)
+
+
+def a_person_is_erased_everywhere(
+    system: System, scenario: Scenario, feeder: Feeder, lag: LagReader, insights: Insights, tmp_path: Path
+) -> None:
+    # of somebody with a jira account events lie in Kafka unsealed: that source writes there itself
+    who, sponsor = next(
+        (prompt["employee_id"], prompt["sponsor_id"])
+        for prompt in insights.all("/v1/prompts", status="open")
+        if scenario.company.person(int(prompt["employee_id"][1:]) - 1).jira is None
+    )
+    last_words = last_words_of(who, sponsor)
+    feeder.feed(last_words, lambda _: None)
+    assert wait_until_quiet(system, lag, within=60) == {}
+    code, told = erasing(system, who, tmp_path, "--yes")
+    assert (code, "stop these first" in told) == (1, True), told
+    services = [service.name for service in SERVICES if service.name != "gateway"]
+    for name in services:
+        system.stack.terminate(name)
+
+    # before: the sealed topics tell them to who has the keys, and the other files to anybody
+    kept = a_copy_of(system, CAREER_EVENTS)
+    marks = [who, MAIL, *NAME.split(), TITLE, STATEMENT]
+    found = {mark: files_with(tmp_path, mark) for mark in marks}
+    assert all(found.values()), found
+    places = {file.split("/")[0] for files in found.values() for file in files}
+    assert places == PLACES, places
+    unsealed = [
+        file for files in found.values() for file in files if "log/career-events" in file or "log/feeds." in file
+    ]
+    assert unsealed == [], unsealed
+
+    # it dies in the midst, and is run again
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(insights_forgetting, "scrub", dies)
+        code, told = erasing(system, who, tmp_path, "--yes", "--json")
+    assert (code, "Run it again" in told) == (1, True), told
+    code, told = erasing(system, who, tmp_path, "--yes", "--json")
+    done = json.loads(told)
+    assert (code, done["stays"]) == (0, []), told
+    assert {"feeds.people", "feeds.achievements", "career-events", "prompts", "identities"} <= done["held"].keys()
+    assert done["done"]["keys"] >= 3
+    left = {mark: files for mark in marks if (files := files_with(tmp_path, mark))}
+    assert left == {}, left
+    with opened_keyring(PersonKeySettings(), system.bootstrap_servers) as keys:
+        opened = keys.open_all(kept, although_erased=True)  # a backup of the log, read with the keys of today
+    assert 0 < len(opened) < len(kept)
+    assert not any(mark.encode() in (record.value or b"") for record in opened for mark in (NAME, TITLE, STATEMENT))
+
+    # the services go on without them, whatever their sources still say
+    for name in services:
+        system.stack.restart(name)
+    feeder.feed(last_words, lambda _: None)
+    assert wait_until_quiet(system, lag, within=60) == {}
+    assert erasing(system, who, tmp_path, "--dry-run") == (3, f"tracker person erase: nothing is held on {who!r}\n")
+    assert system.stack.dead() == {}
+
+
+def dies(_: object) -> None:
+    raise OSError("the power is gone")
+
+
+def last_words_of(who: str, sponsor: str) -> list[FeedRecord]:
+    at = utc(2026, 10, 12, 9)
+
+    def say(feed: str, source: str, of_type: str, number: int, data: dict[str, object]) -> FeedRecord:
+        return feed_record(
+            feed, event_id=f"last-{number}", source=source, event_type=of_type, subject=who, time=at, data=data
+        )
+
+    achieved = {
+        "achievement_id": "last-of-all",
+        "employee": who,
+        "title": f"Built the {TITLE}",
+        "occurred_on": "2026-09-30",
+    }
+    endorsed = {"endorsement_id": "the-last", "employee": who, "sponsor": sponsor, "statement": f"A true {STATEMENT}"}
+    return [
+        say("people", "hris", "employee.changed", 1, {"employee_id": who, "name": NAME, "email": MAIL}),
+        say("achievements", "recognition", "achievement.recorded", 2, achieved | {"witnesses": [sponsor]}),
+        say("endorsements", "portal", "endorsement.given", 3, endorsed),
+        say("people", "hris", "employee.left", 4, {"employee_id": who}),
+    ]
+
+
+def erasing(system: System, who: str, tmp_path: Path, *more: str) -> tuple[int, str]:
+    """Return the command's exit code and what it said."""
+    places = ["--database-url", f"sqlite:///{tmp_path}/insights.db", "--portal-database", str(tmp_path / "portal.db")]
+    places += ["--data-dir", str(tmp_path / "faust")]
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        code = tracker(["person", "erase", who, "--bootstrap-servers", system.bootstrap_servers, *places, *more])
+    return code, said.getvalue()
+
+
+def a_copy_of(system: System, topic: str) -> list[Record]:
+    return list(read_to_the_end(system.bootstrap_servers, topic))
+
+
+def files_with(folder: Path, mark: str) -> list[str]:
+    return [str(file.relative_to(folder)) for file in files_of(folder) if mark.encode() in file.read_bytes()]
+
+
+def files_of(folder: Path) -> Iterator[Path]:
+    for file in sorted(folder.rglob("*")):
+        with contextlib.suppress(FileNotFoundError):
+            if file.is_file():
+                yield file
