@@ -58,7 +58,7 @@ section { border-top: 1px solid var(--line); padding: 1.8rem 0 1.6rem; }
 .figures div { min-width: 6rem; } .figures dt { color: var(--dim); font-size: .9rem; }
 .figures dd { margin: 0; font-size: 1.65rem; font-weight: 600; letter-spacing: -.02em; line-height: 1.2;
   font-variant-numeric: tabular-nums; }
-figure { margin: .8rem 0 0; } figure svg { display: block; max-width: 100%; height: auto; }
+figure { margin: .8rem 0 0; } figure svg { display: block; max-width: 100%; height: auto; overflow: visible; }
 .narrow { display: none; }
 @media (max-width: 60rem) { .two, .lead { grid-template-columns: minmax(0, 1fr); gap: 0; } .lead { gap: 1.2rem; } }
 @media (max-width: 46rem) { .wide { display: none; } .narrow { display: block; } body { padding: 1.4rem 1rem 3rem; } }

@@ -562,7 +562,7 @@ def test_a_measuring_that_fails_leaves_what_was_kept(engine: Engine, monkeypatch
 
     apply(engine, logged(*season()))
     measure(engine, 10)
-    monkeypatch.setattr(keeping, "asdict", lambda _: 1 / 0)
+    monkeypatch.setattr(keeping, "_row", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         measure(engine, 11)
     with for_reading(engine).connect() as connection:

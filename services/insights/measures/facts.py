@@ -11,7 +11,7 @@ from calendar import monthrange
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final
 
 END_OF_TIME: Final = datetime(9999, 12, 31, tzinfo=UTC)
@@ -186,5 +186,9 @@ def _months_between(since: date, until: date) -> int:
     The month's last day counts where the later month has no such day.
     """
     months = (until.year - since.year) * 12 + until.month - since.month
-    last = monthrange(until.year, until.month)[1]
-    return months if until.day >= min(since.day, last) else months - 1
+    return months if until.day >= min(since.day, _last_day(until.year, until.month)) else months - 1
+
+
+@lru_cache
+def _last_day(year: int, month: int) -> int:
+    return monthrange(year, month)[1]  # which everybody in a cycle's scope is asked about, of the one month

@@ -152,23 +152,26 @@ def _shown(people: tuple[tuple[Labels, int], ...], groups: tuple[Labels, ...], k
     return shown(dict(people), groups, k, tree=UNIT)
 
 
-def _sums(groups: Sequence[tuple[_At, Labels]], numbers: Mapping[Labels, int]) -> Counter[Labels]:
-    wanted = {group for _, group in groups}
-    pairs = [group for group in wanted if len(group) == 2]
-    by_unit: dict[Label, list[Labels]] = {}
-    for pair in pairs:
-        by_unit.setdefault(next(label for label in pair if label[0] == UNIT), []).append(pair)
-    sums: Counter[Labels] = Counter()
+def _sums(groups: Sequence[tuple[_At, Labels]], numbers: Mapping[Labels, int]) -> dict[Labels, int]:
+    # By labels and pairs of them, and not by sets of labels: to make a set of each label costs most of it.
+    pairs: dict[Label, list[tuple[Label, Labels]]] = {}
+    for _, group in groups:
+        if len(group) == 2:
+            unit, other = sorted(group, key=lambda label: label[0] != UNIT)
+            pairs.setdefault(unit, []).append((other, group))
+    by_label: Counter[Label] = Counter()
+    by_pair: Counter[Labels] = Counter()
     for labels, n in numbers.items():
-        sums[frozenset()] += n
         for label in labels:
-            single = frozenset((label,))
-            if single in wanted:
-                sums[single] += n
-            for pair in by_unit.get(label, ()):
-                if pair <= labels:
-                    sums[pair] += n
-    return sums
+            by_label[label] += n
+            for other, pair in pairs.get(label, ()):
+                if other in labels:
+                    by_pair[pair] += n
+    everybody = sum(numbers.values())
+    return {
+        group: by_pair[group] if len(group) == 2 else by_label[next(iter(group))] if group else everybody
+        for _, group in groups
+    }
 
 
 def _order(item: tuple[Labels, int]) -> list[Label]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, Engine, func, or_, select
 
@@ -80,9 +81,14 @@ def _keep(connection: Connection, facts: Facts | None, records: int, k: int, tak
     connection.execute(measurements.delete())
     connection.execute(measurements_over_time.delete())
     if taken.values:
-        connection.execute(measurements.insert(), [asdict(value) for value in taken.values])
+        connection.execute(measurements.insert(), [_row(value) for value in taken.values])
     if taken.moments:
-        connection.execute(measurements_over_time.insert(), [asdict(moment) for moment in taken.moments])
+        connection.execute(measurements_over_time.insert(), [_row(moment) for moment in taken.moments])
+
+
+def _row(of: Value | Moment) -> dict[str, Any]:
+    # dataclasses.asdict copies what it finds as well, which for ten thousands of groups takes seconds.
+    return {field.name: getattr(of, field.name) for field in fields(of)}
 
 
 def _records(connection: Connection) -> int:
