@@ -20,6 +20,7 @@ from shared.contracts.audit import PortalAudited, ReadAudited
 from shared.contracts.career import CareerEvent
 from shared.contracts.choices import SponsorChoice
 from shared.contracts.feeds import SHAPES
+from shared.contracts.identities import Identity
 from shared.contracts.outputs import DeliveryRecorded, GapEvent, PromptEvent
 from shared.streaming.topics import (
     ALL_TOPICS,
@@ -46,6 +47,7 @@ _SCHEMAS: Final = "#/components/schemas/"
 _CONTRACTS: Final[Mapping[str, Any]] = {
     CAREER_EVENTS: CareerEvent,
     PEOPLE_CHANGES: Change,
+    IDENTITIES: Identity,
     PROMPTS: PromptEvent,
     GAPS: GapEvent,
     DELIVERIES: DeliveryRecorded,
@@ -62,7 +64,8 @@ _KEYS: Final[Mapping[str, str]] = {
     SPONSOR_CHOICES: "The sponsor's id.",
     READS_AUDIT: "The reader's name in the access file.",
     PORTAL_AUDIT: "The id of the person who was signed in; none where nobody was.",
-    IDENTITIES: "A ref, as email:ann@example.com. The value is the employee's id.",
+    IDENTITIES: "A ref, a space and the id of an employee who claims it; in the partition of the ref. For a merge, the "
+    "id that is used no more; in every partition.",
     SOURCES_RECEIVED: "What the source names as its subject, or the source's name. The value is what it sent, as it "
     "came; the header `source` names it, and headers that begin with http- are the request's.",
     PERSON_KEYS: "A mark of one of a person's names, and the id of its key: the value is that key, wrapped. Or "
@@ -193,6 +196,8 @@ def _about(topic: str) -> str:
         )
     if kind == "parked":
         return f"Events of {origin} that wait for a person, as they came. Key: the ref of that person."
+    if kind == "attributed":
+        return f"Where each event of {origin} lies and whom it was taken to be about. Key: a ref that it uses."
     if topic.startswith(FEED_PREFIX):
         return "CloudEvents 1.0, as sent. Key: the subject, as its source names it."
     return f"Key: {_KEYS[topic]}"

@@ -26,13 +26,14 @@ from shared.streaming.topics import (
     PROMPTS,
     SOURCES_RECEIVED,
     SPONSOR_CHOICES,
+    attributed_topic,
     feed_topic,
     parked_topic,
 )
 
 READS: Final[Mapping[str, tuple[str, ...]]] = {
-    **{feed: (feed_topic(feed), parked_topic(feed), IDENTITIES) for feed in FEEDS},
-    "people": (feed_topic("people"), parked_topic("people"), IDENTITIES, PEOPLE_CHANGES),
+    **{feed: (feed_topic(feed), parked_topic(feed), attributed_topic(feed), IDENTITIES) for feed in FEEDS},
+    "people": (feed_topic("people"), parked_topic("people"), attributed_topic("people"), IDENTITIES, PEOPLE_CHANGES),
     "correlator": (CAREER_EVENTS,),
     "sources": (SOURCES_RECEIVED,),
     "prompter": (PROMPTS, SPONSOR_CHOICES),

@@ -19,6 +19,7 @@ from services.portal.projection import project
 from services.portal.settings import PortalSettings
 from services.portal.store import Store
 from shared.contracts.audit import PortalAudited, read_audited
+from shared.contracts.base import utc
 from shared.contracts.career import (
     SELF,
     Achievement,
@@ -30,12 +31,14 @@ from shared.contracts.career import (
     Profile,
     RelationshipEnded,
     RelationshipStarted,
+    StatementDisowned,
     write_contract,
 )
 from shared.contracts.choices import SponsorChoice, read_choice
 from shared.contracts.cloudevents import FeedEvent, read_feed_event
 from shared.contracts.feeds import ACHIEVEMENTS, read_payload
-from shared.contracts.ids import AchievementId, EmployeeId, EventId, RelationshipId, UnitId
+from shared.contracts.identities import Held, Identity, RefClaimed
+from shared.contracts.ids import AchievementId, EmployeeId, EventId, Ref, RelationshipId, UnitId
 from shared.contracts.outputs import PromptEvent, PromptOpened
 from shared.portal_links import own_link, prompt_link
 from shared.service.health import Health
@@ -48,6 +51,9 @@ URL: Final = "http://portal.example/"
 KEY: Final = "k" * 32  # not a secret: for tests
 OTHER_KEY: Final = "o" * 32
 _Word = TypeVar("_Word", AchievementHidden, AchievementShown)
+
+
+HIRED: Final = utc(2020, 1, 1)
 
 
 class Portal:
@@ -100,8 +106,12 @@ class Portal:
         for event in events:
             self.read(CAREER_EVENTS, write_contract(event), (event.employee_id or "").encode())
 
-    def knows(self, ref: str, employee: str) -> None:
-        self.read(IDENTITIES, employee.encode(), ref.encode())
+    def knows(self, ref: str, employee: str, since: datetime = HIRED) -> None:
+        held = (Held(since=since, said_at=since),)
+        self.reads_identity(RefClaimed(ref=Ref(ref), employee_id=EmployeeId(employee), held=held, revision=1))
+
+    def reads_identity(self, said: Identity) -> None:
+        self.read(IDENTITIES, write_contract(said), b"")
 
     @property
     def own_statements(self) -> list[FeedEvent]:
@@ -224,6 +234,16 @@ def a_hiding(achievement_id: str, employee: str = "E2", *, at: datetime = NOW) -
 
 def a_showing(achievement_id: str, employee: str = "E2", *, at: datetime = NOW) -> AchievementShown:
     return _word(AchievementShown, achievement_id, employee, at)
+
+
+def a_disowning(statement_id: str, employee: str = "E2") -> StatementDisowned:
+    return StatementDisowned(
+        id=EventId(f"not-{statement_id}"),
+        at=NOW,
+        source="test",
+        employee_id=EmployeeId(employee),
+        statement_id=EventId(statement_id),
+    )
 
 
 def _word(of: type[_Word], achievement_id: str, employee: str, at: datetime) -> _Word:

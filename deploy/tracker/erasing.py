@@ -42,6 +42,7 @@ from services.people.state import read_person, write_state
 from services.portal.settings import PortalSettings
 from services.prompter import forgetting as prompter
 from services.prompter import state as prompter_state
+from shared.contracts.identities import RefClaimed, read_identity
 from shared.contracts.ids import EmployeeId, Ref
 from shared.database import open_database, trouble
 from shared.streaming.intake import forget_parked
@@ -399,9 +400,7 @@ class Erasure:
     def tombstones(self) -> int:
         """Delete who their names mean, and the rows of extracts that bear one; return how many keys that were."""
         keys = {
-            (IDENTITIES, key, partition_of(name.encode()))
-            for name in self.names
-            for key in (name.encode(), self.keys.wire_key(name.encode()))
+            (IDENTITIES, key, partition) for partition, of in self._identities() for key in (of, self.keys.wire_key(of))
         }
         for topic, of_theirs in ((SOURCES_ROWS, b""), (SCIM_RESOURCES, b"User/")):
             found = self._newest(topic, self._is_trace).items()
@@ -411,6 +410,16 @@ class Erasure:
             for future in sent:
                 future.get(timeout=60)
         return len(sent)
+
+    def _identities(self) -> Iterator[tuple[int, bytes]]:
+        """Yield the keys, and their partitions, of what says whom names mean, of those that are theirs."""
+        for record in read_to_the_end(self.asked.bootstrap_servers, IDENTITIES, keys=self.keys, although_erased=True):
+            if record.key is None or record.value is None:
+                continue
+            said = read_identity(record.key, record.value)
+            names = {name_of(said.employee_id), *((said.ref,) if isinstance(said, RefClaimed) else ())}
+            if not names.isdisjoint(self.names):
+                yield record.partition, record.key
 
     def compact(self) -> list[str]:
         """Have Kafka throw away what has been deleted; return the topics where that was not in time."""

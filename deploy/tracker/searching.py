@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import MetaData, select
 from sqlalchemy.engine import make_url
 
+from shared.contracts.identities import EmployeeMergedInto, RefClaimed, read_identity
 from shared.database import open_database
 from shared.streaming.person_keys import Keyring
 from shared.streaming.reading import Progress, partitions_by_topic, read_to_the_end
@@ -34,13 +35,17 @@ class Marks:
 
 
 def refs_of(bootstrap_servers: str, employee_id: str, keys: Keyring, watch: Callable[[str], Progress]) -> list[str]:
-    """Return all refs that ever named a person.
+    """Return all refs that ever named a person, those of ids that were merged into theirs included.
 
     Raises:
         NotRead: Kafka is away.
     """
-    said = read_to_the_end(bootstrap_servers, IDENTITIES, progress=watch(IDENTITIES), keys=keys, although_erased=True)
-    return sorted({record.key.decode() for record in said if record.key and record.value == employee_id.encode()})
+    progress = watch(IDENTITIES)
+    records = read_to_the_end(bootstrap_servers, IDENTITIES, progress=progress, keys=keys, although_erased=True)
+    said = [read_identity(record.key, record.value) for record in records if record.value is not None]
+    ids = {employee_id}
+    ids |= {one.employee_id for one in said if isinstance(one, EmployeeMergedInto) and one.into_id == employee_id}
+    return sorted({one.ref for one in said if isinstance(one, RefClaimed) and one.employee_id in ids})
 
 
 def records_naming(

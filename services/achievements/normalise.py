@@ -25,7 +25,7 @@ from shared.contracts.feeds import (
     RecognitionGiven,
     ReviewCompleted,
 )
-from shared.contracts.ids import AchievementId, Ref, feed_event_id, normalised_ref, stable_id
+from shared.contracts.ids import AchievementId, Ref, normalised_ref, stable_id
 from shared.streaming.intake import Resolve
 from shared.streaming.records import Poison
 
@@ -177,7 +177,7 @@ def _issue(event: FeedEvent, payload: IssueResolved, resolve: Resolve) -> Achiev
 
 def _common(event: FeedEvent, employee: Ref, resolve: Resolve, part: str = "") -> dict[str, Any]:
     return {
-        "id": feed_event_id(event.source, event.id, part),
+        "id": event.career_event_id(part),
         "at": event.time,
         "source": f"{event.source}#{event.id}",
         "employee_id": resolve(employee),

@@ -54,6 +54,7 @@ from shared.contracts.career import (
     RelationshipEnded,
     RelationshipKind,
     RelationshipStarted,
+    StatementDisowned,
     TiedPersonChanged,
     is_self_reported,
 )
@@ -66,6 +67,7 @@ BOUNDS: Final = {
     "owners_words": 400,
     "endorsements": 100,
     "answers": 100,
+    "disowned": 200,
 }
 """How much is kept of one employee. Beyond it the oldest goes (by when it happened), whatever came last: within the
 bounds the order of arrival does not matter; what is older than 200 newer achievements is not evidence any more.
@@ -87,6 +89,8 @@ V = TypeVar("V")
 
 def learn(employee: EmployeeState, event: EmployeeEvent) -> EmployeeState:
     """Return what is known of the employee with `event` taken in."""
+    if event.id in employee.disowned:
+        return employee
     match event:
         case EmployeeJoined() | EmployeeMoved() | EmployeePromoted() | EmployeeChanged() | EmployeeLeft():
             return _learn_profile(employee, event)
@@ -128,6 +132,8 @@ def learn(employee: EmployeeState, event: EmployeeEvent) -> EmployeeState:
             return _keep(employee, "endorsements", event.endorsement_id, said, _age_of_endorsement)
         case PromptDeclined() | PromptDeclineWithdrawn() | PromptSnoozed():
             return _learn_answer(employee, event)
+        case StatementDisowned():
+            return _disown(employee, event.statement_id)
 
 
 def tell(calendar: Calendar, event: EverybodysEvent) -> Calendar:
@@ -239,6 +245,50 @@ def _learn_achievement(employee: EmployeeState, achievement_id: str, fact: Achie
     if len(same) > BOUNDS["achievements"]:
         del kept[min(same, key=lambda key: (kept[key].occurred_on, key))]
     return msgspec.structs.replace(employee, achievements=kept)
+
+
+def _disown(employee: EmployeeState, statement_id: str) -> EmployeeState:
+    """Return the employee without what is known of them by this statement alone."""
+    if statement_id in employee.disowned:
+        return employee
+
+    def owned(stamp: Key | None) -> bool:
+        return stamp is not None and stamp[1] != statement_id
+
+    ties = {
+        key: Tie(
+            tie.kind,
+            tie.other_id,
+            tie.started if tie.started is not None and owned(tie.started[1]) else None,
+            tie.ended if tie.ended is not None and owned(tie.ended[1]) else None,
+        )
+        for key, tie in employee.ties.items()
+    }
+    endorsements = {
+        key: EndorsementFact(
+            said.sponsor_id,
+            said.given if said.given is not None and owned(said.given[0]) else None,
+            said.withdrawn if owned(said.withdrawn) else None,
+        )
+        for key, said in employee.endorsements.items()
+    }
+    answers = {
+        key: Answer(
+            answer.declined if owned(answer.declined) else None,
+            answer.decline_withdrawn if owned(answer.decline_withdrawn) else None,
+            answer.snoozed if answer.snoozed is not None and owned(answer.snoozed[0]) else None,
+        )
+        for key, answer in employee.answers.items()
+    }
+    return msgspec.structs.replace(
+        employee,
+        ties={key: tie for key, tie in ties.items() if tie.started or tie.ended},
+        achievements={key: fact for key, fact in employee.achievements.items() if owned(fact.stamp)},
+        owners_words={key: word for key, word in employee.owners_words.items() if owned(word.stamp)},
+        endorsements={key: said for key, said in endorsements.items() if said.given or said.withdrawn},
+        answers={key: answer for key, answer in answers.items() if answer != Answer()},
+        disowned=(*employee.disowned, statement_id)[-BOUNDS["disowned"] :],
+    )
 
 
 def _keep(employee: EmployeeState, field: str, key: K, value: V, age: Callable[[K, V], Any]) -> EmployeeState:

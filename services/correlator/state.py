@@ -140,6 +140,8 @@ class EmployeeState(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """By achievement, which need not be known yet."""
     endorsements: dict[str, EndorsementFact] = {}
     answers: dict[AnswerKey, Answer] = {}
+    disowned: tuple[str, ...] = ()
+    """Ids of statements that turned out to be about somebody else, the newest last."""
     prompts: dict[str, StandingPrompt] = {}
     gaps: dict[str, StandingGap] = {}
     due_at: datetime | None = None

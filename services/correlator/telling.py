@@ -31,6 +31,7 @@ from shared.contracts.career import (
     PromptSnoozed,
     RelationshipEnded,
     RelationshipStarted,
+    StatementDisowned,
     TiedPersonChanged,
 )
 
@@ -70,6 +71,8 @@ def told_in_words(event: CareerEvent) -> str:
             return f"{event.sponsor_id} takes back that they will not speak for them in {event.cycle_id}"
         case PromptSnoozed():
             return f"{event.sponsor_id} puts {event.cycle_id} off until {moment(event.until)}"
+        case StatementDisowned():
+            return f"{event.statement_id} was about somebody else"
         case CycleOpened() | CycleAmended():
             return _cycle(event.cycle)
         case CycleClosed():

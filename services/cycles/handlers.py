@@ -1,8 +1,12 @@
-"""Takes events of `feeds.cycles` and tells every partition of the log what they say, and what time it is."""
+"""Takes events of `feeds.cycles` and tells every partition of the log what they say, and what time it is.
+
+The time goes to the people service as well, which tells logs of people that others are tied to.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from services.cycles.metrics import NOW, TICKS
@@ -13,7 +17,7 @@ from shared.contracts.cloudevents import FeedEvent
 from shared.streaming.intake import Normalise, Resolve, to_every_partition
 from shared.streaming.records import Output, Record
 from shared.streaming.service import RunHandler
-from shared.streaming.topics import CAREER_EVENTS
+from shared.streaming.topics import CAREER_EVENTS, PEOPLE_CHANGES
 
 SOURCE = "cycles"
 """How the service names itself as the source of the time."""
@@ -26,6 +30,7 @@ def taker(clock: ClockSource) -> Normalise:
         said = normalise(event, payload, clock)
         if isinstance(said, ClockTicked):
             _count(clock, said)
+            return _told_the_time(said)
         return to_every_partition(said)
 
     return take
@@ -79,7 +84,12 @@ class WallClock:
         self._told, now = self._monotonic(), self._wall()
         told = tick(now, at=now, source=f"{SOURCE}#{now.isoformat()}")
         _count("wall", told)
-        return to_every_partition(told)
+        return _told_the_time(told)
+
+
+def _told_the_time(tick: ClockTicked) -> list[Output]:
+    told = to_every_partition(tick)
+    return [*told, *(replace(output, topic=PEOPLE_CHANGES) for output in told)]
 
 
 def _count(clock: ClockSource, told: ClockTicked) -> None:

@@ -10,7 +10,7 @@ from shared.contracts.career import ClockTicked, Cycle, CycleAmended, CycleCance
 from shared.contracts.cloudevents import FeedEvent
 from shared.contracts.competencies import normalised_competencies
 from shared.contracts.feeds import ClockTicks, CycleCalledOff, CycleEnds, CycleStated
-from shared.contracts.ids import EventId, feed_event_id, stable_id
+from shared.contracts.ids import EventId, stable_id
 from shared.streaming.records import Poison
 
 CycleEvent = CycleOpened | CycleAmended | CycleClosed | CycleCancelled | ClockTicked
@@ -85,7 +85,7 @@ def cycle_stated_by(stated: CycleStated) -> Cycle:
 
 def _common(event: FeedEvent) -> dict[str, Any]:
     return {
-        "id": feed_event_id(event.source, event.id),
+        "id": event.career_event_id(),
         "at": event.time,
         "source": f"{event.source}#{event.id}",
     }

@@ -20,7 +20,7 @@ from shared.contracts.feeds import (
     PromptRefusalTakenBack,
     PromptRefused,
 )
-from shared.contracts.ids import Ref, feed_event_id
+from shared.contracts.ids import Ref
 from shared.streaming.intake import Resolve
 from shared.streaming.records import Poison
 
@@ -78,7 +78,7 @@ def _common(event: FeedEvent, employee: Ref, sponsor: Ref, resolve: Resolve) -> 
         # Compared once both are resolved: an email and an HRIS id may name the same person.
         raise Poison("sponsor: is the employee, and nobody speaks for themselves; send the sponsor who said this")
     return {
-        "id": feed_event_id(event.source, event.id),
+        "id": event.career_event_id(),
         "at": event.time,
         "source": f"{event.source}#{event.id}",
         "employee_id": employee_id,

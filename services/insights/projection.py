@@ -60,6 +60,7 @@ from shared.contracts.career import (
     PromptSnoozed,
     RelationshipEnded,
     RelationshipStarted,
+    StatementDisowned,
     TiedPersonChanged,
     read_career_event,
 )
@@ -189,8 +190,10 @@ def _career_rows(event: CareerEvent) -> Iterator[Row]:
             | PromptSnoozed()
             | AchievementHidden()
             | AchievementShown()
+            | StatementDisowned()
         ):
-            # Counted, and no row: what they lead to is in the prompts and gaps that the correlator writes.
+            # Counted, and no row: what they lead to is in the prompts and gaps that the correlator writes. What was
+            # disowned is said of somebody else with a greater stamp, and its row goes by that.
             return
 
 

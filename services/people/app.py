@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.people.handlers import ChangeHandler, take
+from services.people.handlers import ChangeHandler, disown, take
 from services.people.settings import PeopleSettings
 from shared.contracts.feeds import PEOPLE
 from shared.streaming.intake import intake
@@ -15,8 +15,9 @@ SERVICE = "people"
 def build(settings: PeopleSettings) -> StreamService:
     """Return the service."""
     service = StreamService(SERVICE, settings)
-    intake(service, "people", PEOPLE, take)
-    state = service.state("people")  # one, for a person's state and the org tree that it was told from belong together
-    handler = ChangeHandler(state.part("person"), state.part("unit"))
+    intake(service, "people", PEOPLE, take, disown)
+    # One state, for a person's belongs together with the org tree and the time that it was told from.
+    state = service.state("people")
+    handler = ChangeHandler(state.part("person"), state.part("unit"), state.part("clock"))
     service.consume([PEOPLE_CHANGES], each(handler, SERVICE), state=state)
     return service

@@ -1,8 +1,8 @@
 """The messages of `people-changes`: what one person has to learn, and from which message of a feed it comes.
 
 Keyed by the person who has to learn it, so that all that concerns a person is in one partition and in order. A unit
-goes to every partition, for everybody's path may lead through it. All of them can come again: none adds to what
-another with the same content has said.
+goes to every partition, for everybody's path may lead through it, and so does the time. All of them can come again:
+none adds to what another with the same content has said.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from shared.contracts.base import Contract, EventTime, Level, Name, PersonRef
-from shared.contracts.career import RelationshipKind, Stamp
+from shared.contracts.career import ClockTicked, RelationshipKind, Stamp
 from shared.contracts.ids import EmployeeId, EventId, RelationshipId, UnitId
 
 
@@ -97,6 +97,21 @@ class SnapshotWanted(_PersonChange):
     log_of: EmployeeId
 
 
+class EmployeeMerged(_PersonChange):
+    """The employee is another one whom we know, under an id that is used no more from `effective_at` on."""
+
+    type: Literal["employee.merged"] = "employee.merged"
+    into_id: EmployeeId = Field(description="empty to take back what was said before")
+    effective_at: EventTime
+
+
+class TieDisowned(_PersonChange):
+    """A statement about a tie (`tie.started` or `tie.ended`) was not about this employee: its names meant others."""
+
+    type: Literal["tie.disowned"] = "tie.disowned"
+    statement_id: EventId
+
+
 # -- from one person to another -------------------------------------------------------------------
 
 
@@ -107,6 +122,15 @@ class ReportStated(_PersonChange):
     report_id: EmployeeId
     reports: bool
     revision: int
+
+
+class NamesInherited(_PersonChange):
+    """The employee is whom the id `of` was merged into, so these names mean them too; none when that was taken back."""
+
+    type: Literal["names.inherited"] = "names.inherited"
+    of: EmployeeId
+    refs: tuple[PersonRef, ...]
+    revision: int = Field(description="of a person's statements the greatest holds")
 
 
 class ContactDescribed(_PersonChange):
@@ -125,9 +149,20 @@ class ContactDescribed(_PersonChange):
 
 
 PersonChange = (
-    EmployeePatched | EmployeeDeparted | TieStarted | TieEnded | SnapshotWanted | ReportStated | ContactDescribed
+    EmployeePatched
+    | EmployeeDeparted
+    | EmployeeMerged
+    | TieStarted
+    | TieEnded
+    | TieDisowned
+    | SnapshotWanted
+    | ReportStated
+    | NamesInherited
+    | ContactDescribed
 )
-Change = PersonChange | UnitStated
+FeedChange = PersonChange | UnitStated
+"""What an event of the feed can lead to."""
+Change = FeedChange | ClockTicked
 
 _change: TypeAdapter[Change] = TypeAdapter(Annotated[Change, Field(discriminator="type")])
 

@@ -16,6 +16,8 @@ def forget(person: PersonState, erased: EmployeeId) -> PersonState:
         patches=tuple(_without_manager(patch, erased) for patch in person.patches),
         base={name: _without_manager(patch, erased) for name, patch in person.base.items()},
         ties=tuple(tie for tie in person.ties if erased not in _others(tie)),
+        merged=None if person.merged is not None and person.merged.into_id == erased else person.merged,
+        inherited={of: theirs for of, theirs in person.inherited.items() if of != erased},
         watchers={who: watcher for who, watcher in person.watchers.items() if who != erased},
         contacts=without_contact(person.contacts, erased),
         manager_told=EmployeeId("") if person.manager_told == erased else person.manager_told,

@@ -4,25 +4,39 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Final
 
-from services.people.changes import Change, PersonChange, UnitStated, read_change
+from services.people.changes import (
+    Change,
+    FeedChange,
+    PersonChange,
+    TieDisowned,
+    TieEnded,
+    TieStarted,
+    UnitStated,
+    read_change,
+)
 from services.people.metrics import CHANGES, EMPLOYEES, REPEATED, RESTATED, STATEMENTS, UNITS
 from services.people.normalise import normalise
 from services.people.org import OrgTree
 from services.people.state import PersonState, read_person, read_unit, write_state
-from services.people.what_is_told import Identified, Statement, decide
+from services.people.what_is_told import Statement, decide
 from shared.contracts.base import Payload
-from shared.contracts.career import write_contract
+from shared.contracts.career import ClockTicked, write_contract
 from shared.contracts.cloudevents import FeedEvent
-from shared.contracts.ids import EmployeeId, UnitId
+from shared.contracts.identities import EmployeeMergedInto, RefClaimed
+from shared.contracts.ids import EmployeeId, EventId, UnitId, stable_id
 from shared.streaming.intake import Resolve, to_career_log
 from shared.streaming.records import Output, Poison, Record
 from shared.streaming.state import State
-from shared.streaming.topics import IDENTITIES, PARTITIONS, PEOPLE_CHANGES
+from shared.streaming.topics import IDENTITIES, PARTITIONS, PEOPLE_CHANGES, partition_of
 
 VERSION: Final = ""
 """The key in the state of people under which a partition counts the changes of its overview. No employee has it."""
+
+
+_NOW: Final = "now"
 
 
 def take(event: FeedEvent, payload: Payload, resolve: Resolve) -> Iterable[Output]:
@@ -33,9 +47,10 @@ def take(event: FeedEvent, payload: Payload, resolve: Resolve) -> Iterable[Outpu
 class ChangeHandler:
     """Handles records of `people-changes`."""
 
-    def __init__(self, people: State, units: State) -> None:
+    def __init__(self, people: State, units: State, clock: State) -> None:
         self._people = people
         self._units = units
+        self._clock = clock
         self._overviews: dict[int, _Overview] = {}
 
     def __call__(self, record: Record) -> Iterable[Output]:
@@ -52,6 +67,8 @@ class ChangeHandler:
         try:
             if isinstance(change, UnitStated):
                 outputs = self._unit_changes(record.partition, overview, change)
+            elif isinstance(change, ClockTicked):
+                outputs = self._time_passes(record.partition, overview, change)
             else:
                 outputs = self._people_change(record.partition, overview, change, [change.employee_id])
         except Exception:
@@ -74,26 +91,39 @@ class ChangeHandler:
         self._count(partition, overview)
         return outputs
 
+    def _time_passes(self, partition: int, overview: _Overview, change: ClockTicked) -> list[Output]:
+        now = self._now(partition)
+        if now is not None and change.now <= now:
+            return []
+        self._clock.put(partition, _NOW, change.now.isoformat().encode())
+        due = sorted(who for who, at in overview.due.items() if at <= change.now)
+        return self._people_change(partition, overview, change, due)
+
+    def _now(self, partition: int) -> datetime | None:
+        stored = self._clock.get(partition, _NOW)
+        return None if stored is None else datetime.fromisoformat(stored.decode())
+
     def _people_change(
         self, partition: int, overview: _Overview, change: Change, employees: Iterable[EmployeeId]
     ) -> list[Output]:
         changed: list[PersonState] = []
         outputs: list[Output] = []
+        now = self._now(partition)
         for employee_id in employees:
             stored = self._people.get(partition, employee_id)
             before = read_person(stored) if stored is not None else None
-            after, statements = decide(before, overview.org, change)
-            outputs.extend(_to_record(statement) for statement in statements)
+            after, statements = decide(before, overview.org, change, now)
+            outputs.extend(output for statement in statements for output in _to_records(statement))
             if after != before:
                 changed.append(after)
             for statement in statements:
-                STATEMENTS.labels("identity" if isinstance(statement, Identified) else statement.type).inc()
+                STATEMENTS.labels(statement.type).inc()
         # All was decided without an error, so from here on it can be kept.
         for person in changed:
             self._people.put(partition, person.employee_id, write_state(person))
             if overview.add(person):
                 self._count(partition, overview)
-        if not changed and not isinstance(change, UnitStated):
+        if not changed and not isinstance(change, UnitStated | ClockTicked):
             REPEATED.inc()
         return outputs
 
@@ -110,7 +140,7 @@ class ChangeHandler:
 
 
 class _Overview:
-    """The org tree of a partition and who sits where in it, held in memory as the state has it by key.
+    """The org tree of a partition, who sits where in it and who is due when, held in memory as the state has it by key.
 
     A partition can go to another process and come back, changed. Its version, which is part of the state, tells
     whether an overview is still that of the state.
@@ -121,13 +151,18 @@ class _Overview:
         self.org = OrgTree((UnitId(key), read_unit(value)) for key, value in units.items(partition))
         self.members: defaultdict[UnitId, set[EmployeeId]] = defaultdict(set)
         self.employees: set[EmployeeId] = set()
+        self.due: dict[EmployeeId, datetime] = {}
         for key, value in people.items(partition):
             if key != VERSION:
                 self.add(read_person(value))
 
     def add(self, person: PersonState) -> bool:
-        """Take in where the person sits or sat; tell whether that was news."""
-        news = False
+        """Take in where the person sits or sat, and when they are due; tell whether that was news."""
+        news = self.due.get(person.employee_id) != person.due_at
+        if person.due_at is not None:
+            self.due[person.employee_id] = person.due_at
+        else:
+            self.due.pop(person.employee_id, None)
         patches = (*person.base.values(), *person.patches)
         for unit_id in {patch.fields.unit_id for patch in patches if patch.fields.unit_id is not None}:
             if person.employee_id not in self.members[unit_id]:
@@ -143,19 +178,43 @@ def _number(value: bytes | None) -> int:
     return int(value) if value is not None else 0
 
 
-def _to_changes(change: Change) -> list[Output]:
+def _to_changes(change: FeedChange) -> list[Output]:
     if not isinstance(change, UnitStated):
         return [_to_person(change)]
     key, value = change.unit_id.encode(), write_contract(change)
     return [Output(PEOPLE_CHANGES, key, value, partition=partition) for partition in range(PARTITIONS)]
 
 
-def _to_record(statement: Statement) -> Output:
-    if isinstance(statement, Identified):
-        return Output(IDENTITIES, statement.ref.encode(), statement.employee_id.encode())
-    if isinstance(statement, PersonChange):
-        return _to_person(statement)
-    return to_career_log(statement)
+def _to_records(statement: Statement) -> list[Output]:
+    match statement:
+        case RefClaimed():
+            # A pair has a key of its own, so that compaction keeps the claim of each; its place is that of the ref, by
+            # which events that wait for it are keyed.
+            key = f"{statement.ref} {statement.employee_id}".encode()
+            place = partition_of(statement.ref.encode())
+            return [Output(IDENTITIES, key, write_contract(statement), partition=place)]
+        case EmployeeMergedInto():
+            key, value = statement.employee_id.encode(), write_contract(statement)
+            return [Output(IDENTITIES, key, value, partition=partition) for partition in range(PARTITIONS)]
+        case _ if isinstance(statement, PersonChange):
+            return [_to_person(statement)]
+        case _:
+            return [to_career_log(statement)]
+
+
+def disown(output: Output) -> Iterable[Output]:
+    """Return what takes back a record that `take` returned, once it is known that its names mean others."""
+    change = read_change(output.value or b"")
+    if isinstance(change, TieStarted | TieEnded):  # what else a relationship leads to does no harm: a snapshot too many
+        yield _to_person(
+            TieDisowned(
+                id=EventId(stable_id("disowned", change.id, change.employee_id)),
+                at=change.at,
+                source=change.source,
+                employee_id=change.employee_id,
+                statement_id=change.id,
+            )
+        )
 
 
 def _to_person(change: PersonChange) -> Output:

@@ -56,6 +56,11 @@ def in_force(moments: Timeline, at: datetime | None) -> Standing | None:
     return moments[0][1] if moments else None
 
 
+def next_after(moments: Timeline, at: datetime | None) -> datetime | None:
+    """Return the first moment after `at`; None where nothing more is known to change."""
+    return next((since for since, _ in moments if at is not None and since > at), None)
+
+
 def left_at(person: PersonState, moments: Timeline, at: datetime | None) -> datetime | None:
     """Return when the person left, if they are gone at `at`; else when they will leave, if that is known."""
     gone = person.base.get("active")

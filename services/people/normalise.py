@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from services.people.changes import (
-    Change,
     EmployeeDeparted,
+    EmployeeMerged,
     EmployeePatched,
+    FeedChange,
     SnapshotWanted,
     TieEnded,
     TieStarted,
@@ -19,18 +20,19 @@ from shared.contracts.cloudevents import FeedEvent
 from shared.contracts.feeds import (
     EmployeeFields,
     EmployeeLeaves,
+    EmployeeMerges,
     RelationshipEnds,
     RelationshipStarts,
     UnitDefined,
 )
-from shared.contracts.ids import EmployeeId, Ref, feed_event_id, normalised_ref
+from shared.contracts.ids import EmployeeId, Ref, normalised_ref
 from shared.streaming.intake import Resolve
 from shared.streaming.records import Poison
 
 HIRED: Final = "employee.hired"
 
 
-def normalise(event: FeedEvent, payload: Payload, resolve: Resolve) -> tuple[Change, ...]:
+def normalise(event: FeedEvent, payload: Payload, resolve: Resolve) -> tuple[FeedChange, ...]:
     """Return what `event` changes; the same event always gives the same.
 
     Args:
@@ -51,6 +53,17 @@ def normalise(event: FeedEvent, payload: Payload, resolve: Resolve) -> tuple[Cha
                 EmployeeDeparted(
                     **_origin(event),
                     employee_id=payload.employee_id,
+                    effective_at=payload.effective_at or event.time,
+                ),
+            )
+        case EmployeeMerges():
+            if payload.into_id == payload.employee_id:
+                raise Poison("into_id: is employee_id itself; leave it empty to take a merge back")
+            return (
+                EmployeeMerged(
+                    **_origin(event),
+                    employee_id=payload.employee_id,
+                    into_id=payload.into_id,
                     effective_at=payload.effective_at or event.time,
                 ),
             )
@@ -120,8 +133,8 @@ def _ref(text: str, field: str) -> Ref:
 # -- relationships --------------------------------------------------------------------------------
 
 
-def _started(event: FeedEvent, payload: RelationshipStarts, resolve: Resolve) -> tuple[Change, ...]:
-    changes: list[Change] = []
+def _started(event: FeedEvent, payload: RelationshipStarts, resolve: Resolve) -> tuple[FeedChange, ...]:
+    changes: list[FeedChange] = []
     for employee, other, part in _directions(payload, resolve):
         tie: Mapping[str, Any] = {
             "relationship_id": payload.relationship_id,
@@ -134,7 +147,7 @@ def _started(event: FeedEvent, payload: RelationshipStarts, resolve: Resolve) ->
     return tuple(changes)
 
 
-def _ended(event: FeedEvent, payload: RelationshipEnds, resolve: Resolve) -> tuple[Change, ...]:
+def _ended(event: FeedEvent, payload: RelationshipEnds, resolve: Resolve) -> tuple[FeedChange, ...]:
     return tuple(
         TieEnded(
             **_origin(event, part),
@@ -163,7 +176,7 @@ def _directions(
 
 def _origin(event: FeedEvent, part: str = "") -> dict[str, Any]:
     return {
-        "id": feed_event_id(event.source, event.id, part),
+        "id": event.career_event_id(part),
         "at": event.time,
         "source": f"{event.source}#{event.id}",
     }

@@ -1,7 +1,7 @@
 """What the people service keeps of each person and unit, and how it is written down (msgpack).
 
-Bounded: changes of a person's own fields by `history.KEPT`, contacts by `who_is_introduced.KEPT`; ties and watchers are
-one for each tie that the person has.
+Bounded: changes of a person's own fields by `history.KEPT`, names by `claims.KEPT`, contacts by
+`who_is_introduced.KEPT`; ties and watchers are one for each tie that the person has.
 """
 
 from __future__ import annotations
@@ -49,6 +49,35 @@ class Patch(msgspec.Struct, frozen=True, array_like=True):
     def key(self) -> tuple[datetime, datetime, EventId]:
         """What orders patches: when they begin to hold, then when their source said so."""
         return (self.effective_at, self.at, self.event_id)
+
+
+class Named(msgspec.Struct, frozen=True, array_like=True):
+    """All names of one kind that a person has from a moment on."""
+
+    effective_at: datetime
+    at: datetime
+    event_id: EventId
+    refs: tuple[Ref, ...]
+
+    @property
+    def key(self) -> tuple[datetime, datetime, EventId]:
+        """What orders statements: when they begin to hold, then when their source said so."""
+        return (self.effective_at, self.at, self.event_id)
+
+
+class Merge(msgspec.Struct, frozen=True, array_like=True):
+    """The newest statement of whom this person turned out to be; `into_id` is empty where it was taken back."""
+
+    at: datetime
+    event_id: EventId
+    into_id: EmployeeId
+
+
+class Inherited(msgspec.Struct, frozen=True, array_like=True):
+    """The names of another id that turned out to be this person's."""
+
+    refs: tuple[Ref, ...]
+    revision: int
 
 
 class Told(msgspec.Struct, frozen=True, array_like=True):
@@ -114,7 +143,12 @@ class PersonState(msgspec.Struct, frozen=True, omit_defaults=True):
         base: all older ones folded, each field with the patch that said it last.
         horizon: when the newest of those folded begins to hold; None when there are none.
         seen_to: the greatest `at` of what the feed has said of them or their ties.
+        due_at: when the mere passing of time next changes how they stand; None when nothing is known to.
         refs: all names that sources have, or had, for them; sorted.
+        names: what was said of those, by kind (see `claims`).
+        merged: whom they turned out to be.
+        inherited: by the other id.
+        disowned: statements about ties that turned out to be another person's; the newest `what_is_told.DISOWNED_KEPT`.
         revision: of the last statement about them.
         told: their profiles as their log has them, from the horizon on.
         ties: sorted by relationship.
@@ -128,7 +162,12 @@ class PersonState(msgspec.Struct, frozen=True, omit_defaults=True):
     base: dict[str, Patch] = msgspec.field(default_factory=dict)
     horizon: datetime | None = None
     seen_to: datetime | None = None
+    due_at: datetime | None = None
     refs: tuple[Ref, ...] = ()
+    names: dict[str, tuple[Named, ...]] = msgspec.field(default_factory=dict)
+    merged: Merge | None = None
+    inherited: dict[EmployeeId, Inherited] = msgspec.field(default_factory=dict)
+    disowned: tuple[EventId, ...] = ()
     revision: int = 0
     told: tuple[Told, ...] = ()
     ties: tuple[Tie, ...] = ()

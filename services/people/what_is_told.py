@@ -4,8 +4,8 @@ What has been told is part of the state, so the rule is one: take in what is new
 say what differs from what has been told. A message that comes again finds no difference, and says nothing.
 
 Profiles in a person's own log have a history, by `effective_at`. What others hear of a person is a snapshot: what is in
-force at the newest time at which the feed has spoken of them (`PersonState.seen_to`). Nothing else moves that time, so
-a promotion announced for next month reaches those tied to the person with the next event about them after it.
+force now, which is the time that the clock events tell, or the newest at which the feed has spoken of the person where
+that is later (`PersonState.seen_to`). So a promotion announced for next month reaches those tied to them on its day.
 """
 
 from __future__ import annotations
@@ -14,28 +14,43 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
-from services.people import history
+from services.people import claims, history
 from services.people.changes import (
     Change,
     ContactDescribed,
     EmployeeDeparted,
+    EmployeeMerged,
     EmployeePatched,
+    NamesInherited,
     PersonChange,
     ReportStated,
     SnapshotWanted,
+    TieDisowned,
     TieEnded,
     TieStarted,
     UnitStated,
 )
 from services.people.history import Standing
 from services.people.org import OrgTree
-from services.people.state import Fields, Patch, PersonState, ProfileType, Tie, TieFact, Told, Watcher
+from services.people.state import (
+    Fields,
+    Inherited,
+    Merge,
+    Patch,
+    PersonState,
+    ProfileType,
+    Tie,
+    TieFact,
+    Told,
+    Watcher,
+)
 from services.people.who_is_introduced import introductions, with_contact, without_contact
 from shared.contracts.career import (
+    ClockTicked,
     EmployeeChanged,
     EmployeeEvent,
     EmployeeJoined,
@@ -45,42 +60,43 @@ from shared.contracts.career import (
     Profile,
     RelationshipEnded,
     RelationshipStarted,
+    StatementDisowned,
     TiedPerson,
     TiedPersonChanged,
 )
+from shared.contracts.identities import EmployeeMergedInto, Identity, RefClaimed
 from shared.contracts.ids import EmployeeId, EventId, Ref, stable_id
 
+DISOWNED_KEPT: Final = 64
+"""Disowned statements about ties that are remembered, should one be read after what disowned it."""
 
-class Identified(NamedTuple):
-    """A ref that names an employee. Two employees may be given the same one; the last statement holds."""
-
-    ref: Ref
-    employee_id: EmployeeId
-
-
-Statement = Identified | EmployeeEvent | PersonChange
+Statement = Identity | EmployeeEvent | PersonChange
 """What goes out: to `identities`, to `career-events`, or to another person by `people-changes`."""
 
 
-def decide(person: PersonState | None, org: OrgTree, change: Change) -> tuple[PersonState, tuple[Statement, ...]]:
+def decide(
+    person: PersonState | None, org: OrgTree, change: Change, now: datetime | None = None
+) -> tuple[PersonState, tuple[Statement, ...]]:
     """Return the person after `change`, and what is to be told of them.
 
     Args:
         person: what is known of them; None for somebody of whom nothing is.
         org: the org tree as it is after the change.
-        change: addressed to this person; or a unit's, once the tree has it.
+        change: addressed to this person; or a unit's, once the tree has it; or the time.
+        now: the greatest time that was told; None before the first.
 
     Raises:
-        ValueError: there is no person, and the change is a unit's.
+        ValueError: there is no person, and the change is a unit's, or the time.
     """
-    if person is None:
-        if isinstance(change, UnitStated):
-            raise ValueError("a unit's change concerns only persons of whom something is known")
-        person = PersonState(change.employee_id)
-    after = person if isinstance(change, UnitStated) else _with_change(person, change)
-    if after == person and not isinstance(change, UnitStated):
+    if isinstance(change, UnitStated | ClockTicked):
+        if person is None:
+            raise ValueError("a unit's change, and the time, concern only persons of whom something is known")
+        return _told(person, person, org, change, now)
+    person = person or PersonState(change.employee_id)
+    after = _with_change(person, change)
+    if after == person:
         return person, ()
-    return _told(person, after, org, change)
+    return _told(person, after, org, change, now)
 
 
 # -- what is known --------------------------------------------------------------------------------
@@ -92,21 +108,28 @@ def _with_change(person: PersonState, change: PersonChange) -> PersonState:
             return msgspec.structs.replace(person, contacts=with_contact(person.contacts, change))
         case ReportStated():
             return _with_watcher(person, change.report_id, reports=change.reports, revision=change.revision)
+        case NamesInherited():
+            return _with_inherited(person, change)
     # The others come from the feed, in whichever order: their newest time is the same in the end.
     person = msgspec.structs.replace(person, seen_to=max(person.seen_to or change.at, change.at))
     match change:
         case EmployeePatched():
             refs = tuple(sorted({*person.refs, *change.refs}))
-            return history.with_patch(msgspec.structs.replace(person, refs=refs), _patch(change))
+            names = claims.with_names(person.names, change.refs, change.effective_at, change.at, change.id)
+            return history.with_patch(msgspec.structs.replace(person, refs=refs, names=names), _patch(change))
         case EmployeeDeparted():
             return history.with_patch(person, _patch(change))
+        case EmployeeMerged():
+            return history.with_patch(_with_merge(person, change), _patch(change))
         case TieStarted() | TieEnded():
             return _with_tie(person, change)
+        case TieDisowned():
+            return _without_tie(person, change.statement_id)
         case SnapshotWanted():
             return _with_watcher(person, change.log_of, tied=True)
 
 
-def _patch(change: EmployeePatched | EmployeeDeparted) -> Patch:
+def _patch(change: EmployeePatched | EmployeeDeparted | EmployeeMerged) -> Patch:
     effective_on = None
     match change:
         case EmployeePatched():
@@ -124,10 +147,29 @@ def _patch(change: EmployeePatched | EmployeeDeparted) -> Patch:
             )
         case EmployeeDeparted():
             fields = Fields(active=False)
+        case EmployeeMerged():  # nobody works under an id that is used no more
+            fields = Fields(active=not change.into_id)
     return Patch(change.effective_at, change.at, change.id, fields, effective_on)
 
 
+def _with_merge(person: PersonState, change: EmployeeMerged) -> PersonState:
+    known = person.merged
+    if known is not None and change.stamp <= (known.at, known.event_id):
+        return person
+    return msgspec.structs.replace(person, merged=Merge(change.at, change.id, change.into_id))
+
+
+def _with_inherited(person: PersonState, change: NamesInherited) -> PersonState:
+    known = person.inherited.get(change.of)
+    if known is not None and change.revision <= known.revision:
+        return person
+    inherited = {**person.inherited, change.of: Inherited(change.refs, change.revision)}
+    return msgspec.structs.replace(person, inherited={of: inherited[of] for of in sorted(inherited)})
+
+
 def _with_tie(person: PersonState, change: TieStarted | TieEnded) -> PersonState:
+    if change.id in person.disowned:
+        return person
     ties = {tie.relationship_id: tie for tie in person.ties}
     tie = ties.get(change.relationship_id, Tie(change.relationship_id))
     match change:
@@ -141,6 +183,22 @@ def _with_tie(person: PersonState, change: TieStarted | TieEnded) -> PersonState
     which = "started" if isinstance(change, TieStarted) else "ended"
     ties[change.relationship_id] = msgspec.structs.replace(tie, **{which: fact})
     return msgspec.structs.replace(person, ties=tuple(ties[key] for key in sorted(ties)))
+
+
+def _without_tie(person: PersonState, statement_id: EventId) -> PersonState:
+    if statement_id in person.disowned:
+        return person
+    ties = []
+    for tie in person.ties:
+        kept = Tie(
+            tie.relationship_id,
+            None if tie.started is not None and tie.started.event_id == statement_id else tie.started,
+            None if tie.ended is not None and tie.ended.event_id == statement_id else tie.ended,
+        )
+        if kept.started is not None or kept.ended is not None:
+            ties.append(kept)
+    disowned = (*person.disowned, statement_id)[-DISOWNED_KEPT:]
+    return msgspec.structs.replace(person, ties=tuple(ties), disowned=disowned)
 
 
 def _with_watcher(
@@ -179,18 +237,21 @@ class _Cause:
 
 
 def _told(
-    before: PersonState, after: PersonState, org: OrgTree, change: Change
+    before: PersonState, after: PersonState, org: OrgTree, change: Change, now: datetime | None
 ) -> tuple[PersonState, tuple[Statement, ...]]:
     cause = _Cause(after.employee_id, change.at, change.source, before.revision + 1)
-    said: list[Statement] = [Identified(ref, after.employee_id) for ref in after.refs if ref not in before.refs]
+    said: list[Statement] = [*_claims(before, after, cause), *_merge(before, after, cause)]
     moments = history.timeline(after)
     told, profiles = _profiles(after, moments, org, cause)
     said.extend(profiles)
     after = msgspec.structs.replace(after, told=told)
-    current = history.in_force(moments, after.seen_to)
+    as_of = max((time for time in (after.seen_to, now) if time is not None), default=None)
+    after = msgspec.structs.replace(after, due_at=history.next_after(moments, as_of))
+    current = history.in_force(moments, as_of)
     if current is not None:  # until somebody can be spoken of, their log holds nothing
+        said.extend(_disowned(before, after, cause) if before.told else ())
         said.extend(_relationships(before if before.told else None, after))
-        left = history.left_at(after, moments, after.seen_to)
+        left = history.left_at(after, moments, as_of)
         after, to_managers = _to_managers(after, current, cause)
         said.extend(to_managers)
         after, to_logs = _to_those_tied(before, after, _snapshot(after, current, left, org), cause)
@@ -200,6 +261,34 @@ def _told(
     if said:
         after = msgspec.structs.replace(after, revision=cause.revision)
     return after, tuple(said)
+
+
+# -- whose name it is -----------------------------------------------------------------------------
+
+
+def _claims(before: PersonState, after: PersonState, cause: _Cause) -> Iterator[RefClaimed]:
+    if after.names == before.names:
+        return
+    known = claims.held(before.names)
+    for ref, held in sorted(claims.held(after.names).items()):
+        if held != known.get(ref):
+            yield RefClaimed(ref=ref, employee_id=after.employee_id, held=held, revision=cause.revision)
+
+
+def _merge(before: PersonState, after: PersonState, cause: _Cause) -> Iterator[EmployeeMergedInto | NamesInherited]:
+    """Say into whom they were merged, and give that person their names; take them from whom it was said of before."""
+    was, into = (person.merged.into_id if person.merged else EmployeeId("") for person in (before, after))
+    if into != was:
+        yield EmployeeMergedInto(employee_id=after.employee_id, into_id=into or None, revision=cause.revision)
+    if (into, after.refs) != (was, before.refs):
+        for heir in sorted({was, into} - {""}):
+            yield NamesInherited(
+                **cause.by("names", heir),
+                employee_id=heir,
+                of=after.employee_id,
+                refs=after.refs if heir == into else (),
+                revision=cause.revision,
+            )
 
 
 # -- to their own log -----------------------------------------------------------------------------
@@ -278,6 +367,17 @@ def _type_of(previous: Profile | None, now: Profile) -> ProfileType:
     return "employee.changed"
 
 
+def _disowned(before: PersonState, after: PersonState, cause: _Cause) -> Iterator[StatementDisowned]:
+    if after.disowned == before.disowned:
+        return
+    told = {fact.event_id for tie in before.ties for fact in (tie.started, tie.ended) if fact is not None}
+    for statement_id in after.disowned:
+        if statement_id in told and statement_id not in before.disowned:
+            yield StatementDisowned(
+                **cause.by("disowned", statement_id), employee_id=after.employee_id, statement_id=statement_id
+            )
+
+
 def _relationships(before: PersonState | None, after: PersonState) -> Iterator[RelationshipStarted | RelationshipEnded]:
     """Yield what the log does not say of the person's ties; `before` is None when it says nothing yet."""
     known = {tie.relationship_id: tie for tie in before.ties} if before else {}
@@ -339,10 +439,15 @@ def _snapshot(person: PersonState, current: Standing, left: datetime | None, org
         unit_path=org.path(current.unit_id),
         timezone=current.timezone,
         locale=current.locale,
-        refs=person.refs,
+        refs=claims.newest_first(person.names, (*person.refs, *_inherited_refs(person))),
         left_at=left,
         introductions=introductions(person.contacts, _tied_to(person) | {person.manager_told}),
     )
+
+
+def _inherited_refs(person: PersonState) -> Iterator[Ref]:
+    for inherited in person.inherited.values():
+        yield from inherited.refs
 
 
 def _to_those_tied(

@@ -188,7 +188,7 @@ class Desk:
         return answer
 
     async def _known(self, ref: Ref) -> EmployeeId:
-        person = await asyncio.to_thread(self.store.whom, ref)
+        person = await asyncio.to_thread(self.store.whom, ref, self.now())
         if person is None:
             raise SignInFailed("nobody is known by what the provider calls them")
         return person

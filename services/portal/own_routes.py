@@ -64,7 +64,7 @@ def own_router(desk: Desk, pages: OwnPages) -> APIRouter:
                 here,
                 number=number,
                 of=max(1, -(-len(record) // PAGE)),
-                witnesses=desk.store.names_of({ref for one in here for ref in one.witnesses}, reader.now),
+                witnesses=desk.store.names_of(list({ref for one in here for ref in one.witnesses}), reader.now),
                 shown_to=told.shown_to(told.who_was_told(desk.store.tellings_about(person.employee_id))),
                 done=request.query_params.get("done", ""),
             )

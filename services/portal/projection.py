@@ -13,8 +13,10 @@ from services.portal.tables import (
     achievements,
     answers,
     choices,
+    claims,
     clock,
-    identities,
+    disowned,
+    merges,
     own_statements,
     owners_words,
     people,
@@ -40,6 +42,7 @@ from shared.contracts.career import (
     EmployeePromoted,
     RelationshipEnded,
     RelationshipStarted,
+    StatementDisowned,
     read_career_event,
 )
 from shared.contracts.choices import Mine, NotMine, PreferencesSet, Resumed, SponsorChoice, Stopped, read_choice
@@ -53,6 +56,7 @@ from shared.contracts.feeds import (
     PromptRefused,
     read_payload,
 )
+from shared.contracts.identities import EmployeeMergedInto, RefClaimed, read_identity
 from shared.contracts.ids import AchievementId, EmployeeId, EventId, Ref, prompt_id, stable_id
 from shared.contracts.outputs import PromptFulfilled, PromptOpened, PromptUpdated, PromptWithdrawn, read_prompt_event
 from shared.streaming.records import Record
@@ -193,6 +197,7 @@ _OF_USE: Final = {
     "achievement.retracted",
     "achievement.hidden",
     "achievement.shown",
+    "statement.disowned",
     "clock.ticked",
 }
 
@@ -248,6 +253,8 @@ def _career(record: Record) -> Iterator[Row]:
         case AchievementHidden() | AchievementShown():
             hidden = isinstance(event, AchievementHidden)
             yield Row(owners_words, _said_of(event.achievement_id, event) | {"hidden": hidden})
+        case StatementDisowned():
+            yield Row(disowned, {"event_id": event.statement_id})
         case ClockTicked():
             yield Row(clock, {"one": 1, "now": event.now})
     if event.source.startswith(f"{SELF}#"):
@@ -260,11 +267,15 @@ def _said_of(achievement_id: AchievementId, event: EmployeeEvent) -> dict[str, A
 
 
 def _identity(record: Record) -> Iterator[Row]:
-    if record.key is None:
+    if record.value is None:
         return
-    employee = None if record.value is None else record.value.decode()
-    # All that is said of a ref lies in one partition, in order.
-    yield Row(identities, {"ref": record.key.decode(), "at_offset": record.offset, "employee_id": employee})
+    said = read_identity(record.key, record.value)
+    who = {"employee_id": said.employee_id, "revision": said.revision}
+    match said:
+        case RefClaimed():
+            yield Row(claims, who | {"ref": said.ref, "claim": said.model_dump(mode="json")})
+        case EmployeeMergedInto():
+            yield Row(merges, who | {"into_id": said.into_id})
 
 
 def _value(record: Record) -> bytes:

@@ -23,8 +23,10 @@ from services.portal.tables import (
     achievements,
     answers,
     choices,
+    claims,
     clock,
-    identities,
+    disowned,
+    merges,
     metadata,
     origin,
     own_statements,
@@ -39,9 +41,11 @@ from services.portal.tables import (
 )
 from shared.contracts.career import SELF
 from shared.contracts.choices import Mine, NotMine, PreferencesSet, Resumed, Stopped
+from shared.contracts.identities import EmployeeMergedInto, RefClaimed
 from shared.contracts.ids import AchievementId, EmployeeId, EventId, PromptId, Ref
 from shared.contracts.outputs import PromptBody
 from shared.database import open_database
+from shared.streaming.names import Names
 
 Partition = tuple[str, int]
 """Topic and partition."""
@@ -266,11 +270,10 @@ class Store:
         with self._engine.connect() as connection:
             return _said_of_ties(connection, sponsor_id).get(being_sponsor_of(employee_id))
 
-    def whom(self, ref: Ref) -> EmployeeId | None:
-        """Return the employee whom `ref` names; None where nobody is known by it."""
+    def whom(self, ref: Ref, now: datetime) -> EmployeeId | None:
+        """Return the employee whom `ref` names now; None where nobody is known by it."""
         with self._engine.connect() as connection:
-            found = connection.scalar(select(identities.c.employee_id).where(identities.c.ref == ref))
-        return None if found is None else EmployeeId(found)
+            return _names(connection, [ref]).find(ref, now)
 
     def achievements_of(self, employee_id: EmployeeId) -> list[StoredAchievement]:
         """Return what is on record about somebody, the newest first; without what was taken back."""
@@ -298,17 +301,11 @@ class Store:
                 for row in rows
             ]
 
-    def names_of(self, refs: Iterable[Ref], now: datetime) -> dict[Ref, str]:
-        """Return the names of those whom these refs mean, as far as they are known."""
+    def names_of(self, refs: Sequence[Ref], now: datetime) -> dict[Ref, str]:
+        """Return the names of those whom these refs mean now, as far as they are known."""
         with self._engine.connect() as connection:
-            whom = {
-                Ref(ref): EmployeeId(employee)
-                for ref, employee in connection.execute(
-                    select(identities.c.ref, identities.c.employee_id).where(
-                        identities.c.ref.in_(list(refs)), identities.c.employee_id.is_not(None)
-                    )
-                ).tuples()
-            }
+            names = _names(connection, refs)
+            whom = {ref: employee for ref in refs if (employee := names.find(ref, now)) is not None}
             known = _people(connection, whom.values(), now)
         return {ref: known[employee].name for ref, employee in whom.items() if employee in known}
 
@@ -416,8 +413,13 @@ def _achievements(connection: Connection, which: Any) -> list[StoredAchievement]
     )
     rows = connection.execute(
         select(achievements, word.c.hidden, word.c.said_at.label("word_at"), word.c.said_by.label("word_by"))
-        .outerjoin(word, same)
-        .where(which, achievements.c.retracted.is_(False))
+        .select_from(achievements)
+        .outerjoin(word, and_(same, word.c.said_by.not_in(select(disowned.c.event_id))))
+        .where(
+            which,
+            achievements.c.retracted.is_(False),
+            achievements.c.said_by.not_in(select(disowned.c.event_id)),
+        )
         .order_by(achievements.c.occurred_on.desc(), achievements.c.achievement_id)
     ).mappings()
     return [
@@ -443,12 +445,24 @@ def _achievements(connection: Connection, which: Any) -> list[StoredAchievement]
     ]
 
 
+def _names(connection: Connection, refs: Sequence[Ref]) -> Names:
+    """Return what is known of whom these refs mean."""
+    names = Names()
+    for claim in connection.scalars(select(claims.c.claim).where(claims.c.ref.in_(refs))):
+        names.learn(RefClaimed.model_validate(claim))
+    for merged in connection.execute(select(merges)).mappings():
+        names.learn(EmployeeMergedInto(**merged))
+    return names
+
+
 def _hidden(connection: Connection, employees: Iterable[EmployeeId]) -> dict[str, set[str]]:
     """Return which achievements their owners have hidden."""
     found: dict[str, set[str]] = {}
     for employee, achievement in connection.execute(
         select(owners_words.c.employee_id, owners_words.c.achievement_id).where(
-            owners_words.c.employee_id.in_(list(employees)), owners_words.c.hidden
+            owners_words.c.employee_id.in_(list(employees)),
+            owners_words.c.hidden,
+            owners_words.c.said_by.not_in(select(disowned.c.event_id)),
         )
     ).tuples():
         found.setdefault(employee, set()).add(achievement)

@@ -12,7 +12,7 @@ from sqlalchemy import Boolean, Column, Date, Index, Integer, MetaData, String, 
 
 from shared.database import Json, UtcTime
 
-SCHEMA: Final = 4
+SCHEMA: Final = 5
 """Goes up with each change of the tables: a file of another number is filled anew from the log."""
 
 metadata = MetaData()
@@ -78,6 +78,13 @@ owners_words = Table(
     Column("said_by", String, nullable=False),
     Column("hidden", Boolean, nullable=False),
     comment="whether the person whose achievement it is has hidden it",
+)
+
+disowned = Table(
+    "disowned",
+    metadata,
+    Column("event_id", String, primary_key=True),
+    comment="statements about achievements that turned out to be about somebody else",
 )
 
 own_statements = Table(
@@ -155,13 +162,23 @@ tie_ends = Table(
     comment="the ends of those; may be known before the start is",
 )
 
-identities = Table(
-    "identities",
+claims = Table(
+    "claims",
     metadata,
     Column("ref", String, primary_key=True),
-    Column("at_offset", Integer, nullable=False),
-    Column("employee_id", String),
-    comment="whom a name in another system means; nobody any more where employee_id is null",
+    Column("employee_id", String, primary_key=True),
+    Column("revision", Integer, nullable=False),
+    Column("claim", Json, nullable=False),
+    comment="who claims a name in another system, from when to when",
+)
+
+merges = Table(
+    "merges",
+    metadata,
+    Column("employee_id", String, primary_key=True),
+    Column("revision", Integer, nullable=False),
+    Column("into_id", String),
+    comment="who turned out to be whom; nobody else after all where into_id is null",
 )
 
 clock = Table(
@@ -194,13 +211,15 @@ NEWER_BY: Final[Mapping[Table, tuple[str, ...]]] = {
     achievements: ("said_at", "said_by"),
     owners_words: ("said_at", "said_by"),
     own_statements: (),
+    disowned: (),
     answers: (),
     taken_back: (),
     choices: (),
     people: ("revision",),
     tie_starts: ("said_at", "said_by"),
     tie_ends: ("said_at", "said_by"),
-    identities: ("at_offset",),
+    claims: ("revision",),
+    merges: ("revision",),
     clock: ("now",),
 }
 """The columns by which a statement is newer than another of the same key; none where the first is as good as any."""

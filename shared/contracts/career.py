@@ -271,6 +271,20 @@ class PromptSnoozed(_EmployeeEvent):
     until: EventTime
 
 
+# -- what was another's ---------------------------------------------------------------------------
+
+
+class StatementDisowned(_EmployeeEvent):
+    """The event `statement_id` of this log was not about this employee: a name that it used means somebody else.
+
+    It counts as if it had never been written, whichever of the two is read first. Where it was about somebody else, it
+    is in their log under an id of its own.
+    """
+
+    type: Literal["statement.disowned"] = "statement.disowned"
+    statement_id: EventId
+
+
 # -- cycles and the clock: a copy in every partition ----------------------------------------------
 
 
@@ -352,6 +366,7 @@ EmployeeEvent = (
     | PromptDeclined
     | PromptDeclineWithdrawn
     | PromptSnoozed
+    | StatementDisowned
 )
 EverybodysEvent = CycleOpened | CycleAmended | CycleClosed | CycleCancelled | ClockTicked
 CareerEvent = EmployeeEvent | EverybodysEvent

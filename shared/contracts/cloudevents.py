@@ -16,6 +16,8 @@ from cloudevents.core.exceptions import BaseCloudEventException, CloudEventValid
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
+from shared.contracts.ids import EventId, feed_event_id
+
 _JSON = JSONFormat()
 Headers = Iterable[tuple[str, bytes]]
 
@@ -35,6 +37,7 @@ class FeedEvent:
         subject: whom or what it is about, as the source names it.
         time: when the source said it; the time of the Kafka record where the event has none.
         data: the payload, as sent.
+        attribution: how often it has turned out that its names mean others than it was first taken to be about.
     """
 
     id: str
@@ -43,6 +46,19 @@ class FeedEvent:
     subject: str
     time: datetime
     data: Any = field(repr=False)
+    attribution: int = 0
+
+    def career_event_id(self, part: str = "") -> EventId:
+        """Return the id of what is made of this event.
+
+        That of a later attribution is greater than those of the earlier ones, and compares with ids of other events as
+        they do, so that stamps settle what they settled before.
+
+        Args:
+            part: tells apart the several that one event may become.
+        """
+        first = feed_event_id(self.source, self.id, part)
+        return EventId(f"{first}~{self.attribution:04}") if self.attribution else first
 
 
 def read_feed_event(key: bytes | None, value: bytes | None, headers: Headers, record_time: datetime) -> FeedEvent:

@@ -60,6 +60,17 @@ class EmployeeLeaves(Payload):
     effective_at: EventTime | None = None
 
 
+class EmployeeMerges(Payload):
+    """``employee.merged``: `employee_id` was a second id of the person who is `into_id`, and is used no more.
+
+    All that was said of the one, before and after, is of the other. An empty `into_id` takes the merge back.
+    """
+
+    employee_id: Annotated[EmployeeId, Field(min_length=1, max_length=200)]
+    into_id: Annotated[EmployeeId, Field(max_length=200)]
+    effective_at: EventTime | None = None
+
+
 class UnitDefined(Payload):
     """``unit.defined``: an org unit and its parent; a root has none."""
 
@@ -92,6 +103,7 @@ PEOPLE: Mapping[str, type[Payload]] = {
     "employee.hired": EmployeeFields,
     "employee.changed": EmployeeFields,
     "employee.left": EmployeeLeaves,
+    "employee.merged": EmployeeMerges,
     "unit.defined": UnitDefined,
     "relationship.started": RelationshipStarts,
     "relationship.ended": RelationshipEnds,

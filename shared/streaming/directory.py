@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import structlog
 
+from shared.contracts.identities import read_identity
 from shared.contracts.ids import EmployeeId, Ref
 from shared.streaming.following import Follower
 from shared.streaming.metrics import IDENTITIES_KNOWN
+from shared.streaming.names import Names
 from shared.streaming.person_keys import Keyring
 from shared.streaming.topics import IDENTITIES, PARTITIONS
 
@@ -22,18 +26,17 @@ class Directory:
     """
 
     def __init__(self, bootstrap_servers: str, keys: Keyring) -> None:
-        self._known: dict[str, str] = {}
+        self._names = Names()
         self._follower = Follower(bootstrap_servers, IDENTITIES, PARTITIONS, self._learn, keys)
 
-    def find(self, ref: Ref) -> EmployeeId | None:
-        """Return the employee whom `ref` names, or None."""
-        found = self._known.get(ref)
-        return None if found is None else EmployeeId(found)
+    def find(self, ref: Ref, at: datetime) -> EmployeeId | None:
+        """Return the employee whom `ref`, said at `at`, names, or None."""
+        return self._names.find(ref, at)
 
     async def start(self) -> None:
         """Read all that there is; return when the end, as it was at the start, has been reached."""
         await self._follower.start()
-        log.info("directory read", refs=len(self._known))
+        log.info("directory read", refs=len(self._names))
 
     async def stop(self) -> None:
         """Stop reading."""
@@ -49,7 +52,9 @@ class Directory:
 
     def _learn(self, key: bytes, value: bytes | None) -> None:
         if value is None:
-            self._known.pop(key.decode(), None)
-        else:
-            self._known[key.decode()] = value.decode()
-        IDENTITIES_KNOWN.set(len(self._known))
+            return  # nobody writes tombstones here: a claim that has ended says so
+        try:
+            self._names.learn(read_identity(key, value))
+        except ValueError:
+            log.exception("a record of identities can't be read", key=key)
+        IDENTITIES_KNOWN.set(len(self._names))

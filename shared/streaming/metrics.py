@@ -39,6 +39,9 @@ INTAKE = Counter(
     "intake_events_total", "Feed events by outcome: accepted, repeated, parked, dead, erased", ["feed", "outcome"]
 )
 RELEASED = Counter("intake_released_total", "Parked events handled after the person they waited for arrived", ["feed"])
+MOVED = Counter(
+    "intake_moved_total", "Events that turned out to be about somebody else than they were first taken for", ["feed"]
+)
 LAST_SEEN = Gauge(
     "intake_last_event_timestamp_seconds", "When the newest event of a feed was written to Kafka", ["feed"]
 )

@@ -91,8 +91,12 @@ def names_in(topic: str, key: bytes | None, value: bytes) -> tuple[Ref, ...]:
     if topic.startswith(_NOBODYS) or topic in _ONE_EACH:
         return ()
     if topic == IDENTITIES:
-        ref = _ref(_text(key))
-        return tuple(sorted({name_of(_text(value)), *((ref,) if ref is not None else ())}))
+        said = _object(value)
+        if said is None:  # from before there were claims: a ref, and whose it is
+            ref = _ref(_text(key))
+            return tuple(sorted({name_of(_text(value)), *((ref,) if ref is not None else ())}))
+        named = {name_of(str(said[field])) for field in ("employee_id", "into_id") if said.get(field)}
+        return tuple(sorted(named | ({Ref(str(said["ref"]))} if said.get("ref") else set())))
     if topic in _SAID_HERE:
         said = _object(value)
         if said is not None:

@@ -63,6 +63,7 @@ _KEEP_WHATEVER_THE_SIZE: Final[Mapping[str, str]] = {
     **_KEEP_FOREVER,
     "max.message.bytes": str(LARGEST_RECORD + 1024),
 }
+_KEEP_A_MONTH: Final[Mapping[str, str]] = {"retention.ms": str(30 * 86_400_000)}
 _COMPACTED: Final[Mapping[str, str]] = {"cleanup.policy": "compact"}
 _CHANGELOG: Final[Mapping[str, str]] = {**_COMPACTED, "max.message.bytes": str(LARGEST_BATCH)}
 
@@ -84,6 +85,14 @@ def feed_topic(feed: str) -> str:
 def parked_topic(feed: str) -> str:
     """Return the topic of a feed's events that wait for a person not known yet; keyed by that person's ref."""
     return f"{feed_topic(feed)}.parked"
+
+
+def attributed_topic(feed: str) -> str:
+    """Return the topic that tells of a feed's events whom they were taken to be about; keyed by a ref that they use.
+
+    Each is a note of where the event lies in its feed. Intakes keep them in their state, so they may go after a while.
+    """
+    return f"{feed_topic(feed)}.attributed"
 
 
 def changelog(name: str) -> TopicSpec:
@@ -118,6 +127,7 @@ ALL_TOPICS: Final[tuple[TopicSpec, ...]] = (
     *(TopicSpec(name, config=_KEEP_FOREVER) for name in _READ_TOPICS),
     *(TopicSpec(parked_topic(feed), config=_KEEP_WHATEVER_THE_SIZE) for feed in FEEDS),
     *(TopicSpec(dead_topic(name), partitions=1, config=_KEEP_WHATEVER_THE_SIZE) for name in _READ_TOPICS),
+    *(TopicSpec(attributed_topic(feed), config=_KEEP_A_MONTH) for feed in FEEDS),
     TopicSpec(READS_AUDIT, config=_KEEP_FOREVER),
     TopicSpec(IDENTITIES, config=_COMPACTED),
     TopicSpec(SOURCES_ROWS, config=_COMPACTED),

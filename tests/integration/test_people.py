@@ -6,7 +6,7 @@ import random
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from shared.contracts.career import (
     write_contract,
 )
 from shared.contracts.cloudevents import FeedEvent, write_feed_event
+from shared.contracts.identities import read_identity
 from shared.contracts.ids import EmployeeId, Ref
 from shared.streaming.topics import (
     CAREER_EVENTS,
@@ -37,7 +38,8 @@ from shared.streaming.topics import (
     feed_topic,
     parked_topic,
 )
-from tests.unit.test_people import World, a_feed_event, changed, day, defined, hired, profiles, snapshots, stands, tied
+from tests.unit.test_people import a_feed_event, changed, day, defined, hired, profiles, snapshots, stands, tied
+from tests.world import World, whom
 
 pytestmark = pytest.mark.kafka
 
@@ -122,12 +124,13 @@ def _ours(records: Iterable[Any], ours: str) -> list[tuple[int, CareerEvent]]:
     return [(r.partition, read_career_event(r.value)) for r in records if (r.key or b"").startswith(ours.encode())]
 
 
-def names(kafka: Kafka, ours: str, count: int) -> dict[Ref, EmployeeId]:
-    """Return who is meant by each of our refs, once there are `count` of them."""
+def names(kafka: Kafka, ours: str, count: int, at: datetime) -> dict[Ref, EmployeeId | None]:
+    """Return who is meant by each of our refs, said at `at`, once there are `count` of them."""
 
-    def known(records: Iterable[Any]) -> dict[Ref, EmployeeId]:
-        mine = [r for r in records if (r.value or b"").startswith(ours.encode())]
-        return {Ref(r.key.decode()): EmployeeId(r.value.decode()) for r in mine}
+    def known(records: Iterable[Any]) -> dict[Ref, EmployeeId | None]:
+        said = [read_identity(r.key, r.value) for r in records]
+        mine = [one for one in said if one.employee_id.startswith(ours)]
+        return {ref: meant for ref, (meant,) in whom(mine, [at]).items()}
 
     return known(read(kafka, IDENTITIES, lambda found: len(known(found)) >= count, f"{count} names"))
 
@@ -168,7 +171,7 @@ def test_people_units_and_ties_in_an_awkward_order_become_names_and_a_log(
     placed = log_of(kafka, ours, settled, "the whole path of ann and the promotion of bea")
     log = [event for _, event in placed if event.employee_id == ann]
 
-    assert names(kafka, ours, 3) == {f"hris:{ann}": ann, f"hris:{bea}": bea, f"email:{mail}": bea}
+    assert names(kafka, ours, 3, day(9)) == {f"hris:{ann}": ann, f"hris:{bea}": bea, f"email:{mail}": bea}
     assert len({partition for partition, event in placed if event.employee_id == ann}) == 1
     assert profiles(log)[day(0)].profile.unit_path == (f"{ours}-company", dept, team)
     (started,) = [event for event in log if isinstance(event, RelationshipStarted)]
@@ -264,7 +267,8 @@ def test_a_process_killed_in_the_midst_goes_on_to_the_same_end(kafka: Kafka, tmp
         relationships = {event.id for event in world.log if isinstance(event, RelationshipStarted)}
         log = [event for _, event in log_of(kafka, ours, stands_as_expected, "the end")]
 
-    assert names(kafka, ours, len(world.identities)) == world.identities
+    meant = {ref: who for ref, (who,) in whom(world.identities, [day(0)]).items()}
+    assert names(kafka, ours, len(meant), day(0)) == meant
     said: dict[str, bytes] = {}
     for event in log:
         assert said.setdefault(event.id, write_contract(event)) == write_contract(event), "an id of two statements"

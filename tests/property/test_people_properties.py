@@ -18,7 +18,6 @@ from shared.contracts.career import write_contract
 from shared.contracts.cloudevents import FeedEvent
 from shared.contracts.ids import EmployeeId, EventId, UnitId
 from tests.unit.test_people import (
-    World,
     a_departure,
     a_feed_event,
     a_patch,
@@ -28,10 +27,13 @@ from tests.unit.test_people import (
     defined,
     hired,
     profiles,
+    stands,
     tied,
 )
+from tests.world import World
 
 PEOPLE = [EmployeeId(f"E-p{number}") for number in range(4)]
+PEOPLE_AND_TIME = ["people", "cycles"]
 UNITS = ["u0", "u1", "u2", "u3"]
 DAYS = range(12)
 MOMENTS = [day(number) for number in range(-1, 14)]
@@ -74,6 +76,8 @@ def events(draw: st.DrawFn) -> list[FeedEvent]:
     drawn = [hired(who, at=draw(days), **draw(some_fields)) for who in staff]
     for kind, least, most in (("tie", 1, 3), ("changed", 1, 4), ("unit", 0, 3), ("left", 0, 1)):
         drawn += [draw(_one_more(kind)) for _ in range(draw(st.integers(least, most)))]
+    if draw(st.booleans()):
+        drawn.append(a_feed_event("clock.ticked", {"now": day(draw(st.integers(0, 14)))}))
     return [
         FeedEvent(id=str(number), source=one.source, type=one.type, subject="", time=one.time, data=one.data)
         for number, one in enumerate(drawn)
@@ -197,6 +201,10 @@ def test_units_in_any_order_give_the_same_paths(stated: list[tuple[str, str | No
     assert [one.path(UnitId(unit)) for unit in UNITS] == [other.path(UnitId(unit)) for unit in UNITS]
 
 
+def all_of(world: World) -> dict[str, object]:
+    return stands(world.identities, world.log, MOMENTS)
+
+
 @thorough
 @given(events(), st.data(), st.randoms(use_true_random=False))
 def test_a_company_stands_the_same_however_its_feed_arrives(
@@ -204,19 +212,19 @@ def test_a_company_stands_the_same_however_its_feed_arrives(
 ) -> None:
     """In any order, some twice, with partitions that run ahead of one another."""
     shuffled = data.draw(st.permutations([*feed, *data.draw(st.lists(st.sampled_from(feed), max_size=3))]))
-    assert World().feed(*feed).stands(MOMENTS) == World(rng).feed(*shuffled).stands(MOMENTS)
+    assert all_of(World(feeds=PEOPLE_AND_TIME).feed(*feed)) == all_of(World(rng, PEOPLE_AND_TIME).feed(*shuffled))
 
 
 @thorough
 @given(events(), st.randoms(use_true_random=False))
 def test_changes_handled_again_after_a_crash_say_nothing(feed: list[FeedEvent], rng: Any) -> None:
-    assert World(rng).feed(*feed).again() == []
+    assert World(rng, PEOPLE_AND_TIME).feed(*feed).again() == []
 
 
 @thorough
 @given(events(), st.randoms(use_true_random=False))
 def test_an_id_is_never_given_to_two_statements(feed: list[FeedEvent], rng: Any) -> None:
-    world = World(rng).feed(*feed)
+    world = World(rng, PEOPLE_AND_TIME).feed(*feed)
     by_id = {event.id: write_contract(event) for event in world.log}
     assert len(by_id) == len(world.log)
 
@@ -225,7 +233,7 @@ def test_an_id_is_never_given_to_two_statements(feed: list[FeedEvent], rng: Any)
 @given(events(), st.randoms(use_true_random=False))
 def test_nothing_of_a_person_is_said_before_their_profile(feed: list[FeedEvent], rng: Any) -> None:
     known: set[str | None] = set()
-    for event in World(rng).feed(*feed).log:
+    for event in World(rng, PEOPLE_AND_TIME).feed(*feed).log:
         if event.type.startswith("employee."):
             known.add(event.employee_id)
         elif event.type.startswith("relationship."):
@@ -237,7 +245,7 @@ def test_nothing_of_a_person_is_said_before_their_profile(feed: list[FeedEvent],
 def test_nobody_is_told_of_what_they_have_been_told(feed: list[FeedEvent], rng: Any) -> None:
     """Of one log no two snapshots of a person in a row are the same."""
     last: dict[tuple[str | None, str], Any] = {}
-    world = World(rng).feed(*feed)
+    world = World(rng, PEOPLE_AND_TIME).feed(*feed)
     assume(world.log)
     for event in world.log:
         if event.type == "tied_person.changed":

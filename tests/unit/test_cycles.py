@@ -23,7 +23,7 @@ from shared.contracts.career import (
 )
 from shared.contracts.ids import CycleId, UnitId, feed_event_id
 from shared.streaming.records import Output, Record
-from shared.streaming.topics import CAREER_EVENTS, PARTITIONS, dead_topic, feed_topic
+from shared.streaming.topics import CAREER_EVENTS, PARTITIONS, PEOPLE_CHANGES, dead_topic, feed_topic
 from tests.intake_events import (
     EVERY_SHAPE,
     NOW,
@@ -113,7 +113,9 @@ def test_the_event_id_is_that_of_the_feed_event(event_type: str) -> None:
 def test_every_partition_of_the_log_gets_the_same_copy(event_type: str) -> None:
     event = an_event(event_type, SHAPES[event_type]())
     outputs = list(taker("feed")(event, payload("cycles", event), everybody))
-    assert [(output.topic, output.partition) for output in outputs] == [(CAREER_EVENTS, p) for p in range(PARTITIONS)]
+    topics = (CAREER_EVENTS, PEOPLE_CHANGES) if event_type == "clock.ticked" else (CAREER_EVENTS,)
+    everywhere = [(topic, partition) for topic in topics for partition in range(PARTITIONS)]
+    assert [(output.topic, output.partition) for output in outputs] == everywhere
     assert {read_career_event(output.value or b"") for output in outputs} == {said(event_type, SHAPES[event_type]())}
 
 
@@ -203,9 +205,11 @@ def times(outputs: Sequence[Output]) -> list[datetime]:
     """Return the times told, each once; fails where not every partition was told."""
     told = [event for o in outputs if isinstance(event := read_career_event(o.value or b""), ClockTicked)]
     by_time = {
-        event.now: [o.partition for o in outputs if read_career_event(o.value or b"") == event] for event in told
+        event.now: [(o.topic, o.partition) for o in outputs if read_career_event(o.value or b"") == event]
+        for event in told
     }
-    assert all(partitions == list(range(PARTITIONS)) for partitions in by_time.values())
+    everywhere = [(topic, partition) for topic in (CAREER_EVENTS, PEOPLE_CHANGES) for partition in range(PARTITIONS)]
+    assert all(places == everywhere for places in by_time.values())
     return list(by_time)
 
 

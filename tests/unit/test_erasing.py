@@ -18,7 +18,8 @@ from services.correlator.state import EmployeeState, Person, decode_employee, en
 from services.people.state import PersonState, Watcher, read_person, write_state
 from services.prompter.state import Held, Sponsor, decode, encode
 from shared.contracts.base import utc
-from shared.contracts.ids import EmployeeId, Ref
+from shared.contracts.ids import EmployeeId, EventId, Ref
+from shared.streaming.attribution import Attribution, write_attribution
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +73,14 @@ def test_of_each_service_s_states_theirs_go_and_others_lose_them() -> None:
         assert left_of(topic, key, left) == left  # and again changes nothing
         assert left_of(topic, key.replace("E2", "E1"), value) is None
     assert left_of("achievements-parked-changelog", "n/hris:E1", b"1") is None
+    mine, theirs = (
+        write_attribution(Attribution(EventId("1"), t, 0, 7, ((Ref("hris:E2"), EmployeeId("E2")), (ref, who))))
+        for ref, who in ((Ref("jira:ann"), EmployeeId("E1")), (Ref("hris:E3"), EmployeeId("E3")))
+    )
+    for kind in ("e", "l"):
+        assert left_of("achievements-parked-changelog", f"{kind}/hris:E2\x1f1", mine) is None
+        assert left_of("achievements-parked-changelog", f"{kind}/hris:E2\x1f1", theirs) == theirs
+    assert left_of("achievements-parked-changelog", "e/hris:E1\x1f1", theirs) is None
     assert left_of("somebody-elses-changelog", "x", b"E1") == b"E1"  # told as what stays
 
 

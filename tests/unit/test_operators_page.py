@@ -33,7 +33,15 @@ from services.portal import projection
 from shared.service.main import STOP_GRACE_SECONDS
 from shared.service.settings import environment_name
 from shared.streaming import service as streaming
-from shared.streaming.topics import ALL_TOPICS, FEEDS, SCIM_RESOURCES, SOURCES_RECEIVED, feed_topic, parked_topic
+from shared.streaming.topics import (
+    ALL_TOPICS,
+    FEEDS,
+    SCIM_RESOURCES,
+    SOURCES_RECEIVED,
+    attributed_topic,
+    feed_topic,
+    parked_topic,
+)
 
 TEXT: Final = PAGE.read_text()
 ALERTS: Final = PROJECT / "deploy/prometheus/alerts.yml"
@@ -101,7 +109,7 @@ def test_the_table_says_what_each_consumer_group_reads() -> None:
 
 def test_whatever_is_read_is_written_by_somebody() -> None:
     written_by_somebody = set().union(*(ticked(row["writes"]) for row in services_told().values()))
-    never_parked = {parked_topic("cycles")}  # a cycle names nobody who could be unknown
+    never_parked = {parked_topic("cycles"), attributed_topic("cycles")}  # a cycle names nobody who could be unknown
     read = {topic for reads in READS.values() for topic in reads} | set(projection.TOPICS) | {SCIM_RESOURCES}
     assert written_by_somebody == read - never_parked
     assert written_by_somebody <= {topic.name for topic in ALL_TOPICS}

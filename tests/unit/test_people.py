@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -30,10 +29,11 @@ from services.people.handlers import ChangeHandler, take
 from services.people.normalise import normalise
 from services.people.org import OrgTree
 from services.people.state import PersonState, read_person, write_state
-from services.people.what_is_told import Identified, Statement, decide
+from services.people.what_is_told import Statement, decide
 from shared.contracts.base import utc
 from shared.contracts.career import (
     CareerEvent,
+    ClockTicked,
     EmployeeChanged,
     EmployeeJoined,
     EmployeeLeft,
@@ -50,11 +50,14 @@ from shared.contracts.career import (
 )
 from shared.contracts.cloudevents import FeedEvent
 from shared.contracts.feeds import PEOPLE, read_payload
+from shared.contracts.identities import Held, Identity, RefClaimed, read_identity
 from shared.contracts.ids import EmployeeId, EventId, Ref, RelationshipId, UnitId, feed_event_id, normalised_ref
 from shared.streaming.intake import UnknownPerson
 from shared.streaming.records import Output, Poison, Record
-from shared.streaming.topics import CAREER_EVENTS, IDENTITIES, PARTITIONS, PEOPLE_CHANGES
+from shared.streaming.state import KeyedState
+from shared.streaming.topics import CAREER_EVENTS, IDENTITIES, PARTITIONS, PEOPLE_CHANGES, partition_of
 from tests.states import a_state
+from tests.world import World, whom
 
 ANN, BEA, CID, DAN = (EmployeeId(name) for name in ("E-ann", "E-bea", "E-cid", "E-dan"))
 DAY = utc(2026, 3, 1)
@@ -421,7 +424,7 @@ def test_a_hire_joins_with_a_whole_profile() -> None:
 
 def test_nothing_is_said_of_somebody_without_name_level_and_unit() -> None:
     said = told(a_patch(name="Ann"), a_patch(at=1, level=3), a_tie(), wanted())
-    assert [one for one in said if not isinstance(one, Identified)] == []
+    assert [one for one in said if not isinstance(one, RefClaimed)] == []
     (joined,) = profiles([*said, *told(a_patch(name="Ann"), a_patch(at=1, level=3), a_patch(at=2, unit_id="team"))])
     assert joined == day(2)
 
@@ -578,17 +581,37 @@ def test_a_correction_at_the_horizon_is_a_change_whatever_it_was_before() -> Non
 # -- names ----------------------------------------------------------------------------------------
 
 
-def test_each_new_name_is_written_once_and_an_old_one_kept() -> None:
+def a_claim(ref: str, *held: tuple[int, int | None], of: EmployeeId = ANN, revision: int = 1) -> RefClaimed:
+    times = tuple(
+        Held(since=day(since), said_at=day(since), until=None if until is None else day(until)) for since, until in held
+    )
+    return RefClaimed(ref=Ref(ref), employee_id=of, held=times, revision=revision)
+
+
+def test_each_claim_is_told_once_and_an_old_name_stays_one_until_it_was_replaced() -> None:
     hired = a_hire(refs=("hris:E-ann", "email:ann@x.org"))
     renamed = a_patch(at=1, refs=("hris:E-ann", "email:anna@x.org"))
-    person, said = after(hired, renamed, hired)
-    assert of_type(said, Identified) == [
-        Identified(Ref("email:ann@x.org"), ANN),
-        Identified(Ref("hris:E-ann"), ANN),
-        Identified(Ref("email:anna@x.org"), ANN),
+    synced = a_patch(at=2, refs=("hris:E-ann", "email:anna@x.org"))
+    person, said = after(hired, renamed, hired, synced)
+    assert of_type(said, RefClaimed) == [
+        a_claim("email:ann@x.org", (0, None)),
+        a_claim("hris:E-ann", (0, None)),
+        a_claim("email:ann@x.org", (0, 1), revision=2),
+        a_claim("email:anna@x.org", (1, None), revision=2),
     ]
     assert person is not None
     assert person.refs == ("email:ann@x.org", "email:anna@x.org", "hris:E-ann")
+
+
+def test_those_tied_to_somebody_are_told_of_the_address_that_they_have_now_first() -> None:
+    (*_, newest) = snapshots(
+        told(
+            wanted(),
+            a_hire(refs=("hris:E-ann", "email:ann@x.org")),
+            a_patch(at=1, refs=("hris:E-ann", "email:zoe@x.org")),
+        )
+    )
+    assert newest.person.refs == ("email:zoe@x.org", "hris:E-ann", "email:ann@x.org")
 
 
 def test_a_departure_of_somebody_never_heard_of_names_nobody() -> None:
@@ -609,7 +632,7 @@ def test_a_relationship_goes_to_the_employees_log() -> None:
 
 def test_ties_are_remembered_until_the_person_can_be_spoken_of() -> None:
     said = told(a_patch(name="Ann"), an_end(at=2), a_tie(at=1), a_patch(at=3, level=2, unit_id="team"))
-    assert [type(one) for one in said if not isinstance(one, Identified)] == [
+    assert [type(one) for one in said if not isinstance(one, RefClaimed)] == [
         EmployeeJoined,
         RelationshipStarted,
         RelationshipEnded,
@@ -830,7 +853,7 @@ def test_a_change_that_comes_again_changes_nothing() -> None:
 def test_the_same_changes_give_the_same_ids_and_each_statement_has_its_own() -> None:
     _, said = after(*everything())
     assert said == after(*everything())[1]
-    ids = [one.id for one in said if not isinstance(one, Identified)]
+    ids = [one.id for one in said if not isinstance(one, RefClaimed)]
     assert len(ids) == len(set(ids))
 
 
@@ -852,23 +875,33 @@ def a_record(change: Change, partition: int = 0, offset: int = 0) -> Record:
     return Record(PEOPLE_CHANGES, partition, offset, b"", write_contract(change), (), DAY)
 
 
+def a_handler(people: KeyedState | None = None, units: KeyedState | None = None) -> ChangeHandler:
+    return ChangeHandler(people or a_state(), units or a_state(), a_state())
+
+
+def a_tick(at: int) -> ClockTicked:
+    return ClockTicked(id=EventId(f"tick-{at}"), at=day(at), source="clock", now=day(at))
+
+
 def career(outputs: Iterable[Output]) -> list[CareerEvent]:
     return [read_career_event(o.value or b"") for o in outputs if o.topic == CAREER_EVENTS]
 
 
 def test_a_statement_goes_to_its_topic_by_its_key() -> None:
-    handle = ChangeHandler(a_state(name="people"), a_state(name="units"))
+    handle = a_handler()
     outputs = list(handle(a_record(a_hire(manager_id="M1"))))
     assert [(output.topic, output.key, output.partition) for output in outputs] == [
-        (IDENTITIES, b"hris:E-ann", None),
+        (IDENTITIES, b"hris:E-ann E-ann", partition_of(b"hris:E-ann")),
         (CAREER_EVENTS, b"E-ann", None),
         (PEOPLE_CHANGES, b"M1", None),
     ]
-    assert outputs[0].value == b"E-ann"
+    held = (Held(since=DAY, said_at=DAY),)
+    said = RefClaimed(ref=Ref("hris:E-ann"), employee_id=ANN, held=held, revision=1)
+    assert read_identity(outputs[0].key, outputs[0].value or b"") == said
 
 
 def test_a_unit_restates_those_who_sit_below_it_and_nobody_else() -> None:
-    handle = ChangeHandler(a_state(name="people"), a_state(name="units"))
+    handle = a_handler()
     for change in (a_hire(ANN), a_hire(BEA, unit_id="other"), a_unit("team", "dept", at=1)):
         said = career(handle(a_record(change)))
     assert [(one.employee_id, one.type) for one in said] == [(ANN, "employee.joined")]
@@ -888,7 +921,10 @@ def test_a_partition_that_was_elsewhere_meanwhile_is_seen_as_it_came_back(
     meanwhile: Change, then: Change, path: tuple[str, ...]
 ) -> None:
     people, units = a_state(name="people"), a_state(name="units")
-    here, elsewhere = ChangeHandler(people, units), ChangeHandler(people, units)
+    here, elsewhere = (
+        a_handler(people, units),
+        a_handler(people, units),
+    )
     here(a_record(a_hire(ANN)))
     elsewhere(a_record(meanwhile))
     said = career(here(a_record(then)))
@@ -899,22 +935,68 @@ def test_a_partition_that_was_elsewhere_meanwhile_is_seen_as_it_came_back(
 @pytest.mark.parametrize("patches", [1, history.KEPT + 1], ids=["in a patch", "folded away"])
 def test_a_process_that_takes_over_knows_where_people_were(patches: int) -> None:
     people, units = a_state(name="people"), a_state(name="units")
-    before = ChangeHandler(people, units)
+    before = a_handler(people, units)
     for change in (a_hire(ANN), *(a_patch(ANN, at=number, location=f"city {number}") for number in range(1, patches))):
         before(a_record(change))
     before(a_record(a_patch(ANN, at=90, location="Rome")))
-    assert career(ChangeHandler(people, units)(a_record(a_unit("team", "dept"))))
+    assert career(a_handler(people, units)(a_record(a_unit("team", "dept"))))
+
+
+def said_of_ann(outputs: Iterable[Output]) -> list[tuple[int, bool]]:
+    """Return the level, and whether they leave, of each snapshot."""
+    return [(one.person.level, one.person.left_at is not None) for one in snapshots(career(outputs))]
+
+
+def test_a_promotion_announced_for_later_is_told_to_those_tied_when_its_day_comes_whoever_holds_the_partition() -> None:
+    people, units, clock = a_state(), a_state(), a_state()
+    handle = ChangeHandler(people, units, clock)
+    for change in (a_tick(0), wanted(), a_hire(level=4), a_patch(at=1, effective=5, level=6)):
+        outputs = list(handle(a_record(change)))
+    assert said_of_ann(outputs) == [], "it is not their level yet"
+    assert list(handle(a_record(a_tick(4)))) == []
+    handle = ChangeHandler(people, units, clock)
+    outputs = list(handle(a_record(a_tick(5))))
+    assert said_of_ann(outputs) == [(6, False)]
+    assert list(handle(a_record(a_tick(5)))) == list(handle(a_record(a_tick(6)))) == []
+
+
+def test_one_who_is_back_from_a_leave_on_a_day_that_was_announced_is_told_to_be_there() -> None:
+    handle = a_handler()
+    for change in (wanted(), a_hire(), a_departure(at=1, effective=3), a_hire(at=1, effective=7)):
+        outputs = list(handle(a_record(change)))
+    assert said_of_ann(outputs) == []
+    assert said_of_ann(handle(a_record(a_tick(3)))) == []  # that they leave was told with the announcement
+    assert said_of_ann(handle(a_record(a_tick(7)))) == [(4, False)]
+
+
+def test_a_manager_from_a_day_on_is_told_of_their_report_on_that_day() -> None:
+    handle = a_handler()
+    for change in (a_hire(manager_id="M1"), a_patch(at=1, effective=5, manager_id="M2")):
+        assert [c.employee_id for c in reports(handle(a_record(change)))] == (["M1"] if change.at == DAY else [])
+    assert [(c.employee_id, c.reports) for c in reports(handle(a_record(a_tick(5))))] == [("M1", False), ("M2", True)]
+
+
+def reports(outputs: Iterable[Output]) -> list[ReportStated]:
+    changes = [read_change(output.value or b"") for output in outputs if output.topic == PEOPLE_CHANGES]
+    return [change for change in changes if isinstance(change, ReportStated)]
+
+
+def test_the_time_concerns_nobody_of_whom_nothing_lies_ahead() -> None:
+    handle = a_handler()
+    for change in (a_hire(ANN), a_hire(BEA, at=1, location="Rome"), a_tick(400)):
+        outputs = list(handle(a_record(change)))
+    assert outputs == []
 
 
 def test_partitions_do_not_see_each_other() -> None:
-    handle = ChangeHandler(a_state(name="people"), a_state(name="units"))
+    handle = a_handler()
     handle(a_record(a_hire(ANN), partition=0))
     assert career(handle(a_record(a_unit("team", "dept"), partition=1))) == []
 
 
 def test_a_unit_whose_people_cannot_be_read_changes_nothing() -> None:
     people, units = a_state(name="people"), a_state(name="units")
-    handle = ChangeHandler(people, units)
+    handle = a_handler(people, units)
     handle(a_record(a_hire(ANN)))
     good = people.get(0, ANN)
     people.put(0, ANN, b"\xc1")
@@ -927,7 +1009,7 @@ def test_a_unit_whose_people_cannot_be_read_changes_nothing() -> None:
 
 
 def test_what_is_no_change_is_refused_with_the_field() -> None:
-    handle = ChangeHandler(a_state(name="people"), a_state(name="units"))
+    handle = a_handler()
     with pytest.raises(Poison, match="without a value"):
         handle(Record(PEOPLE_CHANGES, 0, 0, b"x", None, (), DAY))
     with pytest.raises(ValidationError, match="effective_at"):
@@ -937,94 +1019,26 @@ def test_what_is_no_change_is_refused_with_the_field() -> None:
 # -- a whole company, in one process --------------------------------------------------------------
 
 
-class World:
-    """The service without Kafka: feed events in, with parking; changes to their partitions; what is told, kept.
-
-    Args:
-        rng: if given, lets partitions run ahead of one another as they like, as processes do; else each event is
-            dealt with to the end before the next one comes.
-    """
-
-    def __init__(self, rng: random.Random | None = None) -> None:
-        self.handler = ChangeHandler(a_state(name="people"), a_state(name="units"))
-        self.identities: dict[Ref, EmployeeId] = {}
-        self.log: list[CareerEvent] = []
-        self.changes: list[Record] = []
-        self._rng = rng
-        self._waiting: dict[Ref, list[FeedEvent]] = {}
-        self._ahead: dict[tuple[str, int], deque[Output]] = {}
-
-    def feed(self, *events: FeedEvent) -> World:
-        for event in events:
-            self._take(event)
-            while self._ahead and (self._rng is None or self._rng.random() < 0.7):
-                self._step()
-        while self._ahead:
-            self._step()
-        return self
-
-    def again(self) -> list[Output]:
-        """Handle all changes once more, as after a crash before offsets were committed; return what is said."""
-        return [output for record in self.changes for output in self.handler(record)]
-
-    def _take(self, event: FeedEvent) -> None:
-        payload = read_payload(PEOPLE, event.type, event.data)
-        try:
-            self._write(take(event, payload, self._resolve))
-        except UnknownPerson as unknown:
-            self._waiting.setdefault(unknown.ref, []).append(event)
-
-    def _resolve(self, ref: Ref) -> EmployeeId:
-        if ref not in self.identities:
-            raise UnknownPerson(ref)
-        return self.identities[ref]
-
-    def _write(self, outputs: Iterable[Output]) -> None:
-        for output in outputs:
-            partition = sum(output.key or b"") % PARTITIONS if output.partition is None else output.partition
-            self._ahead.setdefault((output.topic, partition), deque()).append(output)
-
-    def _step(self) -> None:
-        where = next(iter(self._ahead)) if self._rng is None else self._rng.choice(list(self._ahead))
-        output = self._ahead[where].popleft()
-        if not self._ahead[where]:
-            del self._ahead[where]
-        key, value = (output.key or b"").decode(), output.value or b""
-        if output.topic == CAREER_EVENTS:
-            event = read_career_event(value)
-            assert event.employee_id == key
-            self.log.append(event)
-        elif output.topic == IDENTITIES:
-            self.identities[Ref(key)] = EmployeeId(value.decode())
-            for waiting in self._waiting.pop(Ref(key), []):
-                self._take(waiting)
-        else:
-            record = Record(PEOPLE_CHANGES, where[1], len(self.changes), output.key, value, (), DAY)
-            self.changes.append(record)
-            self._write(self.handler(record))
-
-    def stands(self, moments: Iterable[datetime]) -> dict[str, object]:
-        """Return what stands at the end."""
-        return stands(self.identities, self.log, moments)
-
-
 def stands(
-    identities: Mapping[Ref, EmployeeId], log: Iterable[CareerEvent], moments: Iterable[datetime]
+    identities: Iterable[Identity], log: Iterable[CareerEvent], moments: Iterable[datetime]
 ) -> dict[str, object]:
     """Return everything that a reader can conclude, without what tells the way that led to it.
 
     What is said again after a crash has the id that it had, and a reader drops it; it must be the same.
     """
+    moments = list(moments)
     by_person: dict[str, list[CareerEvent]] = {}
     said: dict[str, CareerEvent] = {}
     for event in log:
+        if event.employee_id is None:
+            continue
         if event.id in said:
             assert event == said[event.id], "an id of two statements"
             continue
         said[event.id] = event
         by_person.setdefault(event.employee_id or "", []).append(event)
     return {
-        "names": identities,
+        "names": whom(identities, moments),
         "profiles": {who: {at: _in_force(events, at) for at in moments} for who, events in by_person.items()},
         "relationships": {who: _relationships(events) for who, events in by_person.items()},
         "tied": {who: _tied(events) for who, events in by_person.items()},
@@ -1104,7 +1118,7 @@ def test_a_replay_from_nothing_says_the_same_byte_for_byte() -> None:
     events = [tied(ANN, BEA, "worked_with"), hired(ANN, manager_id=BEA), defined("team", "dept"), hired(BEA)]
     events += [changed(BEA, at=4, level=7), defined("dept", "company", at=2)]
     world = World().feed(*events)
-    fresh = ChangeHandler(a_state(name="people"), a_state(name="units"))
+    fresh = a_handler()
     said = [output.value for record in world.changes for output in fresh(record) if output.topic == CAREER_EVENTS]
     assert sorted(value or b"" for value in said) == sorted(write_contract(event) for event in world.log)
     assert world.again() == []

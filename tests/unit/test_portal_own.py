@@ -30,6 +30,7 @@ from tests.portal import (
     URL,
     Browser,
     Portal,
+    a_disowning,
     a_hiding,
     a_person,
     a_piece,
@@ -192,6 +193,12 @@ async def test_a_long_record_is_shown_in_pages_each_below_100_kb(portal: Portal)
     assert [page.text.count('action="/me/hide"') for page in pages] == [25, 25, 11, 25, 25]
     assert all(len(page.content) < 90_000 for page in pages)
     assert "Page 2 of 3" in pages[1].text
+
+
+def test_what_turns_out_to_be_about_somebody_else_is_on_nobodys_record_but_theirs(portal: Portal) -> None:
+    portal.reads_career(a_disowning(a_piece().id), a_piece("A2"), a_hiding("A2"), a_disowning(a_hiding("A2").id))
+    assert portal.store.achievement(MINA, AchievementId("A1")) is None
+    assert not on_record(portal, "A2").hidden
 
 
 # -- add

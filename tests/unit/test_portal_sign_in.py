@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from starlette.routing import Route
 
 from services.portal import sign_in
 from services.portal.settings import PortalSettings
+from shared.contracts.identities import EmployeeMergedInto
 from tests.identity_provider import CLIENT, ISSUER, IdentityProvider
 from tests.portal import KEY, URL, Portal, heading
-from tests.prompt_events import opened
+from tests.prompt_events import NOW, opened
 
 PATH = f"{URL}prompts/{opened().prompt_id}"
 
@@ -182,10 +184,14 @@ def test_a_provider_without_a_client_is_refused_at_the_start() -> None:
         PortalSettings(url=URL, keys=KEY, oidc_issuer=ISSUER)
 
 
-def test_a_name_means_whom_it_was_given_to_last_whatever_is_read_again(portal: Portal) -> None:
+def test_a_name_means_who_has_it_now_whatever_is_read_again(portal: Portal) -> None:
     ref: Any = "email:priya@example.com"
-    assert portal.store.whom(ref) == "E1"
-    portal.knows(ref, "E9")
-    assert portal.store.whom(ref) == "E9"
-    portal.read("identities", None, ref.encode())
-    assert portal.store.whom(ref) is None
+    assert portal.store.whom(ref, NOW) == "E1"
+    portal.knows(ref, "E9", since=NOW)
+    portal.knows(ref, "E1")
+    assert portal.store.whom(ref, NOW) == "E9"
+    assert portal.store.whom(ref, NOW - timedelta(days=1)) == "E1"
+    portal.reads_identity(EmployeeMergedInto(employee_id="E9", into_id="E3", revision=2))
+    portal.reads_identity(EmployeeMergedInto(employee_id="E9", into_id="E1", revision=1))
+    assert portal.store.whom(ref, NOW) == "E3"
+    assert portal.store.whom("email:nobody@example.com", NOW) is None

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from shared.contracts.ids import Ref
+from shared.contracts.base import utc
+from shared.contracts.ids import EventId, Ref
+from shared.streaming.attribution import Attribution, write_attribution
 from shared.streaming.sealing import (
     Broken,
     Content,
@@ -30,6 +32,7 @@ from shared.streaming.topics import (
     PEOPLE_CHANGES,
     PROMPTS,
     SCIM_RESOURCES,
+    attributed_topic,
     dead_topic,
     feed_topic,
 )
@@ -56,6 +59,12 @@ def test_our_own_events_are_about_the_people_of_their_ids() -> None:
     }
     assert named(PROMPTS, {"employee_id": "E1", "sponsor_id": "S1"}) == {"hris:E1", "hris:S1"}
     assert named(IDENTITIES, b"E1", b"email:Ann@X.example") == {"hris:E1", "email:ann@x.example"}
+    claim = {"type": "ref.claimed", "ref": "email:ann@x.example", "employee_id": "E1"}
+    assert named(IDENTITIES, claim, b"email:ann@x.example E1") == {"hris:E1", "email:ann@x.example"}
+    merge = {"type": "employee.merged_into", "employee_id": "E1", "into_id": "E2"}
+    assert named(IDENTITIES, merge, b"E1") == {"hris:E1", "hris:E2"}
+    note = write_attribution(Attribution(EventId("1"), utc(2026, 1, 1), 0, 7, (("hris:E1", "E1"), ("jira:s", "S1"))))
+    assert named(attributed_topic("endorsements"), note, b"hris:E1") == {"hris:E1", "jira:s", "hris:S1"}
     assert named(CAREER_EVENTS, {"type": "clock.ticked", "employee_id": None}) == set()
     assert named(PEOPLE_CHANGES, {"type": "unit.stated", "unit_id": "U1"}, b"U1") == set()
 
