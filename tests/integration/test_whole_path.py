@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import random
+import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -17,7 +18,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import ProgrammingError
 
-from deploy.broker import Broker
+from deploy.broker import PROJECT, Broker
 from deploy.feeding import Feeder
 from deploy.lag import LagReader
 from deploy.outcome import Insights, differences
@@ -231,7 +232,7 @@ BAMBOOHR: Final = "a-secret-of-bamboohr"
 
 def let_bamboohr_in(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """Let a vendor's webhook in; all services inherit these."""
-    folder.mkdir()
+    shutil.copytree(PROJECT / "deploy" / "sources", folder)
     (folder / "bamboohr.yaml").write_text(with_levels("Engineer: 4"))
     monkeypatch.setenv("SOURCES_DIR", str(folder))
     monkeypatch.setenv("GATEWAY_SOURCE_SECRETS", f"bamboohr={BAMBOOHR}")
