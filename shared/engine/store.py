@@ -24,8 +24,9 @@ Changes = dict[bytes, bytes | None]
 
 _OVERHEAD: Final = 150
 """Bytes that a key and its value take in a dict beside their own."""
-_LET_GO_SECONDS: Final = 10
-"""How long another process of this host, which has just lost a partition to us, may take to let its folder go."""
+_LET_GO_SECONDS: Final = 1.5
+"""How long other processes of this host, which have just lost partitions to us, may take to let their folders go, all
+together: until a rebalance is over nobody tells the group that we live, and it takes us for dead after the session."""
 _PROGRESS_SECONDS: Final = 2.0
 _ABSENT: Final[Any] = object()
 
@@ -188,8 +189,9 @@ class WriteBackStore(Store[bytes, bytes]):
         self._standbys = standbys
         new = [tp for partition, tp in changelogs.items() if partition not in self._parts]
         ends = await self.app.consumer.highwaters(*new) if new else {}
+        until = monotonic() + _LET_GO_SECONDS
         for tp in new:
-            db = await self._opened(tp.partition)
+            db = await self._opened(tp.partition, until)
             if db.offset is not None and db.offset >= (ends.get(tp) or 0):
                 # Of a changelog that has been deleted, or of Kafka as it was before it was restored from a backup.
                 self.log.warning("%s knows more than %s has: it is begun anew", db.folder, tp)
@@ -206,11 +208,11 @@ class WriteBackStore(Store[bytes, bytes]):
         claims, self._claims = self._claims, {}
         await asyncio.gather(*(of_it.release() for of_it in claims.values()))
 
-    async def _opened(self, partition: int) -> PartitionDb:
+    async def _opened(self, partition: int, until: float) -> PartitionDb:
         folder = self._folder / str(partition)
-        until = monotonic() + _LET_GO_SECONDS
         while (db := await asyncio.to_thread(newest, folder)) is None:
-            if partition in self._standbys or monotonic() > until:
+            # Where there are standbys, who has lost a partition often stands by for it, and keeps its folder.
+            if self.app.conf.table_standby_replicas or monotonic() > until:
                 db = await asyncio.to_thread(another, folder)
                 self.log.info(
                     "another process has %s open: %s is begun, and filled from the changelog", folder, db.folder

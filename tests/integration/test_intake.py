@@ -164,7 +164,7 @@ def of(person: Person, sponsor: Person, event_type: str) -> dict[str, Any]:
             return {"assignee": person.name}
         case _ if event_type.startswith(("endorsement.", "prompt.")):
             return {"employee": person.employee_id, "sponsor": sponsor.email}
-        case "achievement.recorded" | "achievement.corrected" | "achievement.retracted":
+        case _ if event_type.startswith("achievement."):
             return {"employee": person.employee_id}
         case _:
             return {}

@@ -54,7 +54,8 @@ class Stores:
     async def opened(self, *partitions: int) -> WriteBackStore:
         if self.store is not None:
             await self.store.on_stop()
-        app: Any = SimpleNamespace(consumer=self, assignor=self)
+        conf = SimpleNamespace(table_standby_replicas=len(self.standbys))
+        app: Any = SimpleNamespace(consumer=self, assignor=self, conf=conf)
         table: Any = SimpleNamespace(name="t", partitions=1, changelog_topic=SimpleNamespace(topics=["t-changelog"]))
         self.store = WriteBackStore("rocksdb://", app, table, folder=self.folder, cache_bytes=self.cache_bytes)
         await self.rebalanced(*(partitions or (0, 1)))
