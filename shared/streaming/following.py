@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from typing import Final
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -14,6 +15,10 @@ from shared.streaming.records import as_read
 
 Learn = Callable[[bytes, bytes | None], None]
 """Takes a record's key and value; None is a tombstone."""
+
+_FETCH_WAITS_MS: Final = 20
+"""How long Kafka holds a fetch of a topic without news. Who asks for its ends waits behind that on the same connection,
+and an intake asks with each run: with Kafka's own 500 ms a prompt came 1.5 s after its webhook."""
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +54,10 @@ class Follower:
             KafkaError: it can't be read.
         """
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap_servers, enable_auto_commit=False, auto_offset_reset="earliest"
+            bootstrap_servers=self._bootstrap_servers,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=_FETCH_WAITS_MS,
         )
         await self._consumer.start()
         self._consumer.assign(self._partitions)
