@@ -66,7 +66,7 @@ class Processing(_Part):
     @model_validator(mode="after")
     def _speaks_of_every_topic(self) -> Processing:
         for spec in ALL_TOPICS:
-            of_it = [name for name, kind in self.kinds.items() if any(fnmatchcase(spec.name, t) for t in kind.topics)]
+            of_it = self._kinds_with(spec.name)
             if not of_it:
                 raise ValueError(f"no kind has the topic {spec.name}: say what is in it, why, and how long it stays")
             if len(of_it) > 1:
@@ -81,8 +81,11 @@ class Processing(_Part):
         for spec in ALL_TOPICS:
             if spec.name in _COMPACTED:
                 continue
-            kind = next(k for k in self.kinds.values() if any(fnmatchcase(spec.name, topic) for topic in k.topics))
-            yield spec.name, -1 if kind.keep_days is None else kind.keep_days * _DAY_MS
+            days = self.kinds[self._kinds_with(spec.name)[0]].keep_days
+            yield spec.name, -1 if days is None else days * _DAY_MS
+
+    def _kinds_with(self, topic: str) -> list[str]:
+        return [name for name, kind in self.kinds.items() if any(fnmatchcase(topic, of_it) for of_it in kind.topics)]
 
 
 def read_processing(path: Path) -> Processing:
