@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from shared.streaming.connection import security
 from shared.streaming.person_keys import Keyring
 from shared.streaming.records import as_read
 
@@ -55,6 +56,7 @@ class Follower:
         """
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap_servers,
+            **security(),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=_FETCH_WAITS_MS,

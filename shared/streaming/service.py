@@ -35,6 +35,7 @@ from shared.engine.batches import Entry, partition_for, write_records
 from shared.engine.claims import Fenced
 from shared.service.health import Health, operations_app
 from shared.service.settings import ServiceSettings
+from shared.streaming.connection import faust_credentials
 from shared.streaming.metrics import (
     CHECKPOINT_SECONDS,
     DEAD_LETTERS,
@@ -132,6 +133,7 @@ class StreamService:
         self.app = RunApp(
             name,
             broker=";".join(f"kafka://{server}" for server in self.bootstrap_servers.split(",")),
+            broker_credentials=faust_credentials(),
             autodiscover=False,
             datadir=str(settings.data_dir / name),
             store="memory://",
