@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import ssl
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 from faust.auth import SASLCredentials, SSLCredentials
 from faust.types.auth import AuthProtocol, SASLMechanism
 
-from deploy.broker import BrokerError, choose_broker
+from deploy.broker import PROJECT, BrokerError, choose_broker
 from shared.service.settings import KafkaSecuritySettings
 from shared.streaming.connection import BadSecurity, faust_credentials, security
 from tests.certificates import an_authority, issued_by
@@ -129,3 +131,22 @@ def test_a_local_kafka_is_not_started_for_clients_that_could_not_speak_to_it(mon
     let(monkeypatch, KAFKA_SECURITY_PROTOCOL="SASL_SSL", **LOGIN)
     with pytest.raises(BrokerError, match="local Kafka speaks plain text only"):
         choose_broker()
+
+
+def test_no_client_is_made_that_does_not_ask_how_kafka_is_spoken_to() -> None:
+    made = {
+        f"{path.relative_to(PROJECT)}:{call.lineno}": {
+            ast.unparse(given.value) for given in call.keywords if not given.arg
+        }
+        for folder in ("services", "shared", "deploy")
+        for path in (PROJECT / folder).rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call) and is_client(ast.unparse(call.func))
+    }
+    assert len(made) > 20, "they are called otherwise now"
+    plain = {where for where, said in made.items() if not said & {"security()", "how"}}
+    assert plain == set()
+
+
+def is_client(name: str) -> bool:
+    return re.fullmatch(r"(AIO)?Kafka(Consumer|Producer|AdminClient)|self\._consumer", name) is not None
