@@ -9,6 +9,7 @@ from collections.abc import Callable
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from shared.streaming.connection import security
 from shared.streaming.person_keys import Keyring
 from shared.streaming.records import as_read
 
@@ -50,12 +51,17 @@ class Follower:
             KafkaError: it can't be read.
         """
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap_servers, enable_auto_commit=False, auto_offset_reset="earliest"
+            bootstrap_servers=self._bootstrap_servers,
+            **security(),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
         )
         await self._consumer.start()
         # Kafka holds a fetch without news for 500 ms, and answers what comes after it on the same connection after it.
         # An intake asks for the ends with each run: behind fetches a prompt came 1.5 s after its webhook.
-        self._asker = AIOKafkaConsumer(bootstrap_servers=self._bootstrap_servers, enable_auto_commit=False)
+        self._asker = AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap_servers, **security(), enable_auto_commit=False
+        )
         await self._asker.start()
         self._consumer.assign(self._partitions)
         while not self._consumer.partitions_for_topic(self._topic):
