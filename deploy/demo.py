@@ -164,7 +164,10 @@ def _show(
         ("gaps found", gaps["opened"]),
         ("gaps that stand now", gaps["standing"]),
         ("deliveries made", deliveries["delivered"]),
-        ("  of them taken by the receiver in this run, signature verified", received["accepted"]),
+        (
+            "  of them taken by the receiver in this run, signature verified",
+            received["accepted"] - received["accepted_before"],
+        ),
     ]
     for what, count in rows:
         table.add_row(what, f"{count:,}")

@@ -2,7 +2,7 @@
 
 It does what a company's own receiver has to: it refuses what is not signed with its key, knows a repeat by its
 `webhook-id`, shows the newest version of a prompt, and takes down what is not asked any more. It keeps everything in
-memory and shows it to whoever can reach it: it is not made for real people's data.
+memory, and in a file if it is given one, and shows it to whoever can reach it: it is not made for real people's data.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import os
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import uvicorn
@@ -83,11 +84,10 @@ class _Digest(BaseModel):
 _message: TypeAdapter[_Message | _Digest] = TypeAdapter(_Message | _Digest)
 
 
-@dataclass
-class _Kept:
+class _Kept(BaseModel):
     webhook_id: str
     received_at: datetime
-    message: Mapping[str, Any]
+    message: dict[str, Any]
     repeats: int = 0
 
 
@@ -102,24 +102,55 @@ class _Prompt:
 
 @dataclass
 class Inbox:
-    """What was received since the start."""
+    """What was received, since the start or since a file was begun.
 
+    Args:
+        file: what is received is kept in it, a line of JSON each; what an earlier receiver kept there is read first.
+    """
+
+    file: Path | None = None
     accepted: dict[str, _Kept] = field(default_factory=dict)
+    before: int = 0
+    """How many of them an earlier receiver took."""
     repeated: int = 0
     rejected: int = 0
     prompts: dict[str, _Prompt] = field(default_factory=dict)
 
-    def take(self, webhook_id: str, raw: Mapping[str, Any], message: _Message | _Digest) -> None:
+    def __post_init__(self) -> None:
+        if self.file is None or not self.file.exists():
+            return
+        known = self.file.read_bytes()
+        if not known.endswith(b"\n"):
+            with self.file.open("ab") as file:
+                file.write(b"\n")
+        for line in known.splitlines():
+            try:
+                kept = _Kept.model_validate_json(line)
+                message = _message.validate_python(kept.message)
+            except ValidationError:
+                continue  # the last line of one that was killed: its sender had no answer, and sends it again
+            self.accepted[kept.webhook_id] = kept
+            self._show(message)
+        self.before = len(self.accepted)
+
+    def take(self, webhook_id: str, raw: dict[str, Any], message: _Message | _Digest) -> None:
         """Keep a message that has not been received before, or count it as a repeat."""
         if webhook_id in self.accepted:
             self.repeated += 1
             self.accepted[webhook_id].repeats += 1
             return
-        self.accepted[webhook_id] = _Kept(webhook_id, datetime.now(UTC), raw)
-        for one in message.messages() if isinstance(message, _Digest) else [message]:
-            self._show(one)
+        kept = _Kept(webhook_id=webhook_id, received_at=datetime.now(UTC), message=raw)
+        if self.file is not None:
+            with self.file.open("ab") as file:
+                file.write(kept.model_dump_json(exclude={"repeats"}).encode() + b"\n")
+        self.accepted[webhook_id] = kept
+        self._show(message)
 
-    def _show(self, message: _Message) -> None:
+    def _show(self, message: _Message | _Digest) -> None:
+        for one in message.messages() if isinstance(message, _Digest) else [message]:
+            self._show_one(one)
+
+    def _show_one(self, message: _Message) -> None:
         before = self.prompts.get(message.data.prompt_id)
         if before is not None and before.newest.data.version > message.data.version:
             return  # an older version, sent again by hand: what is newer stays up
@@ -127,9 +158,14 @@ class Inbox:
         self.prompts[message.data.prompt_id] = _Prompt(message, message if asks else before.shown if before else None)
 
 
-def receiver_app(key: WebhookKey) -> Starlette:
-    """Return the HTTP application: POST / takes messages, GET / shows them to people, GET /received to programs."""
-    inbox = Inbox()
+def receiver_app(key: WebhookKey, file: Path | None = None) -> Starlette:
+    """Return the HTTP application: POST / takes messages, GET / shows them to people, GET /received to programs.
+
+    Args:
+        key: what messages are signed with.
+        file: where to keep them for the next receiver; None: nowhere.
+    """
+    inbox = Inbox(file)
 
     async def receive(request: Request) -> Response:
         try:
@@ -161,6 +197,7 @@ def receiver_app(key: WebhookKey) -> Starlette:
         return JSONResponse(
             {
                 "accepted": len(kept),
+                "accepted_before": inbox.before,
                 "repeated": inbox.repeated,
                 "rejected": inbox.rejected,
                 "messages": [
@@ -206,6 +243,9 @@ def main() -> None:
         metavar="NAME",
         help="environment variable that holds the key, whsec_...",
     )
+    parser.add_argument(
+        "--keep", type=Path, metavar="FILE", help="keep what is received in this file, and show what it has already"
+    )
     arguments = parser.parse_args()
     try:
         key = WebhookKey(os.environ.get(arguments.secret_env, ""))
@@ -213,7 +253,7 @@ def main() -> None:
         print(f"receiver: {arguments.secret_env}: {exc}", file=sys.stderr)
         sys.exit(2)
     uvicorn.run(
-        receiver_app(key),
+        receiver_app(key, arguments.keep),
         host=arguments.host,
         port=arguments.port,
         log_level="warning",
@@ -289,12 +329,7 @@ def _page(inbox: Inbox, number: int, wanted: str) -> Iterator[str]:
         f'placeholder="name or id" value="{html.escape(wanted)}"></label><button>Show</button></form></header><main>'
     )
     if not sponsors:
-        said = (
-            "No sponsor of that name."
-            if wanted
-            else "Nothing has come since this receiver started; it forgets when it stops. A prompt is sent once: a "
-            "second make demo sends none again, make clean and make demo all."
-        )
+        said = "No sponsor of that name." if wanted else "Nothing has come yet."
         yield f'<p class="none">{said}</p>'
     for sponsor in sponsors[(number - 1) * _SPONSORS_A_PAGE : number * _SPONSORS_A_PAGE]:
         yield from _section(sponsor, names.get(sponsor, ""), by_sponsor[sponsor])

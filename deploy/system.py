@@ -76,8 +76,12 @@ def start_system(
     tokens = {s: secrets.token_urlsafe(24) for s in sorted({source_of(r) for r in scenario.records()} - {""})}
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
     receiver_url = f"http://{LOOPBACK}:{receiver_port}/"
+    data_dir.mkdir(parents=True, exist_ok=True)
     receiver = spawn(
-        [sys.executable, "-m", "deploy.receiver", "--port", str(receiver_port)],
+        [
+            *(sys.executable, "-m", "deploy.receiver", "--port", str(receiver_port)),
+            *("--keep", str(data_dir / "received.ndjson")),
+        ],
         log=log_dir / "receiver.log",
         env={**os.environ, "PROMPTER_WEBHOOK_SECRET": secret},
         cwd=PROJECT,
@@ -86,7 +90,7 @@ def start_system(
     running.callback(receiver.wait)
     running.callback(signal_group, receiver.pid, signal.SIGTERM)
     portal_port = (ports or {}).get("portal", service("portal").http_port)
-    portal = PortalAddress(f"http://{LOOPBACK}:{portal_port}/", secrets.token_hex(32))
+    portal = PortalAddress(f"http://{LOOPBACK}:{portal_port}/", _kept_key(data_dir / "portal.key"))
     stack = Supervisor(
         env={
             "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
@@ -120,6 +124,14 @@ def start_system(
     if not wait_until(lambda: _answers(receiver_url), within=20):
         raise ServiceError(f"the receiver of the prompts did not answer; see {log_dir / 'receiver.log'}")
     return System(stack, receiver_url.rstrip("/"), tokens, bootstrap_servers, portal)
+
+
+def _kept_key(file: Path) -> str:
+    """Return the key of a run before this one, or a new one: the links that were sent then are to work now too."""
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_hex(32))
+    return file.read_text()
 
 
 def wait_until_quiet(system: System, lag: LagReader, *, within: float) -> dict[str, dict[str, int]]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx
 import pytest
@@ -25,9 +26,12 @@ ANOTHER = WebhookKey("whsec_" + "c3BvbnNw" * 5)
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(receiver_app(KEY))
-    async with httpx.AsyncClient(transport=transport, base_url="http://receiver") as client:
+    async with a_receiver() as client:
         yield client
+
+
+def a_receiver(file: Path | None = None) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(receiver_app(KEY, file)), base_url="http://receiver")
 
 
 async def send(
@@ -62,6 +66,24 @@ async def test_a_signed_message_is_taken_and_served_as_it_came(receiver: httpx.A
 async def test_a_repeat_is_welcomed_and_dropped(receiver: httpx.AsyncClient) -> None:
     assert [await send(receiver, opened()) for _ in range(3)] == [200, 200, 200]
     assert await counts(receiver) == (1, 2, 0)
+
+
+async def test_what_was_received_is_there_for_the_next_receiver(tmp_path: Path) -> None:
+    file = tmp_path / "received.ndjson"
+    async with a_receiver(file) as first:
+        assert await send(first, opened()) == 200
+        before = (await first.get("/")).text
+    with file.open("ab") as torn:
+        torn.write(b'{"webhook_id": "killed in the midst of')
+    async with a_receiver(file) as second:
+        assert await counts(second) == (1, 0, 0)
+        assert (await second.get("/received")).json()["accepted_before"] == 1
+        assert (await second.get("/")).text == before
+        assert await send(second, opened()) == 200
+        assert await counts(second) == (1, 1, 0)  # a repeat, whoever took it first
+        assert await send(second, updated()) == 200
+    async with a_receiver(file) as third:
+        assert await counts(third) == (2, 0, 0)
 
 
 async def test_what_is_signed_with_another_key_or_long_ago_or_not_at_all_is_refused(
