@@ -21,7 +21,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from deploy.broker import PROJECT, Broker, BrokerError, ExternalBroker, choose_broker
+from deploy.broker import LOCAL, PROJECT, Broker, BrokerError, ExternalBroker, choose_broker
 from deploy.feeding import Feeder, NotTaken
 from deploy.lag import LagReader
 from deploy.outcome import Insights, differences
@@ -74,7 +74,7 @@ def _run(running: contextlib.ExitStack, begun: float, *, stays: bool) -> str:
         broker = _start_broker(running, say)
         create_topics(broker.bootstrap_servers)
     with _doing("Starting the services"):
-        system = start_system(running, broker.bootstrap_servers, scenario)
+        system = start_system(running, broker.bootstrap_servers, scenario, received=LOCAL / "received.ndjson")
     stack = system.stack
     insights = Insights(stack.url("insights"))
     running.callback(insights.close)

@@ -57,6 +57,7 @@ def start_system(
     receiver_port: int = RECEIVER_PORT,
     data_dir: Path = LOCAL,
     log_dir: Path = LOGS,
+    received: Path | None = None,
 ) -> System:
     """Start everything but Kafka, ready for the scenario's sources; `running` stops it.
 
@@ -69,6 +70,8 @@ def start_system(
         receiver_port: the receiver's port.
         data_dir: folder for the services' files.
         log_dir: folder for the logs.
+        received: file in which the receiver keeps what it gets for the next one, as a company's own tool would. An
+            erasure does not reach it, for it is none of the system's.
 
     Raises:
         ServiceError: something did not start.
@@ -77,11 +80,9 @@ def start_system(
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
     receiver_url = f"http://{LOOPBACK}:{receiver_port}/"
     data_dir.mkdir(parents=True, exist_ok=True)
+    kept = [] if received is None else ["--keep", str(received)]
     receiver = spawn(
-        [
-            *(sys.executable, "-m", "deploy.receiver", "--port", str(receiver_port)),
-            *("--keep", str(data_dir / "received.ndjson")),
-        ],
+        [sys.executable, "-m", "deploy.receiver", "--port", str(receiver_port), *kept],
         log=log_dir / "receiver.log",
         env={**os.environ, "PROMPTER_WEBHOOK_SECRET": secret},
         cwd=PROJECT,
