@@ -6,7 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,11 @@ class Door:
         self._app = http_app(settings(folder, **changes), self.sink, Health())
 
     async def send(
-        self, source: str, body: Any, headers: Mapping[str, str] | None = None, method: str = "POST"
+        self,
+        source: str,
+        body: Any,
+        headers: Mapping[str, str] | Sequence[tuple[str, str]] | None = None,
+        method: str = "POST",
     ) -> httpx.Response:
         transport = httpx.ASGITransport(self._app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
@@ -107,6 +111,14 @@ async def test_a_signed_delivery_is_kept_as_it_was_sent_with_the_headers_that_it
     assert (record.topic, record.key, record.value) == ("sources.received", b"github:ann", body)
     assert record.headers == (("source", b"github"), ("http-x-github-event", b"pull_request"))
     assert counted("github", "received") == before + 1
+
+
+async def test_a_header_that_is_there_twice_is_kept_as_one_with_both_in_their_order(folder: Path) -> None:
+    door = Door(folder)
+    twice = [("X-Hub-Signature-256", sha256(b"{}")), ("X-GitHub-Event", "push"), ("X-GitHub-Event", "issues")]
+    told(await door.send("github", b"{}", twice), 200)
+    (record,) = door.sink.records
+    assert record.headers == (("source", b"github"), ("http-x-github-event", b"push, issues"))
 
 
 @pytest.mark.parametrize("body", [b"", b"no json", b"\xff\xfe", b"a=1&b=2", b"[]", b"null"])
