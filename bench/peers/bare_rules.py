@@ -1,5 +1,7 @@
-"""The limit of the whole rules: a loop over aiokafka with the correlator's pure rules and a dict; no state store, no
-changelog, and nothing is told twice or kept apart after a crash."""
+"""The whole rules as a user of aiokafka would run them: a loop with the correlator's pure rules and a dict.
+
+There is no state store and no changelog, and what is repeated after a crash is said again.
+"""
 
 from __future__ import annotations
 
