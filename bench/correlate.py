@@ -131,6 +131,11 @@ def _rules() -> Peer:
     return Peer("correlator", command, _own(), _read_rules, whole_rules=True)
 
 
+def _bare_rules() -> Peer:
+    command = (sys.executable, "-m", "bench.peers.bare_rules")
+    return Peer("bare aiokafka, same rules", command, _own(), whole_rules=True)
+
+
 def _own() -> dict[str, str]:
     return {"commit": commit(), **own_versions("faust-streaming", "aiokafka", "msgspec", "pydantic")}
 
@@ -186,6 +191,7 @@ PEERS: Final[Mapping[str, Callable[[], Peer]]] = {
     "kafka-streams": _kafka_streams,
     "faust": _faust,
     "rules": _rules,
+    "bare-rules": _bare_rules,
 }
 
 

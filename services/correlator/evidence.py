@@ -9,10 +9,9 @@ stays: a piece gives way only to one that is better by a difference that a perso
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heapreplace
 from itertools import islice
 from typing import Final, Literal, NamedTuple
 
@@ -145,16 +144,17 @@ def in_order(pieces: Sequence[Piece]) -> Iterator[Ranked]:
         for n, piece in enumerate(pieces)
     ]
     heapify(heap)
-    shown: Counter[str] = Counter()
+    shown: dict[str, int] = {}
     while heap:
-        grade, occurred_on, evidence_id, n, repeated = heappop(heap)
+        grade, occurred_on, evidence_id, n, repeated = heap[0]
         piece = pieces[n]
-        if repeated != shown[piece.shows]:
-            repeated = shown[piece.shows]
-            heappush(heap, (-_grade(piece, repeated), occurred_on, evidence_id, n, repeated))
+        times = shown.get(piece.shows, 0)
+        if repeated != times:
+            heapreplace(heap, (-_grade(piece, times), occurred_on, evidence_id, n, times))
             continue
-        shown[piece.shows] += 1
-        yield Ranked(piece, repeated, -grade)
+        heappop(heap)
+        shown[piece.shows] = times + 1
+        yield Ranked(piece, times, -grade)
 
 
 def why_no_achievement(employee: EmployeeState, achievement_id: str, cycle: CycleDefinition) -> LeftOutBecause | None:
@@ -162,7 +162,7 @@ def why_no_achievement(employee: EmployeeState, achievement_id: str, cycle: Cycl
     done = employee.achievements[achievement_id]
     if done.retracted:
         return "retracted"
-    if is_hidden(employee, achievement_id):
+    if employee.owners_words and is_hidden(employee, achievement_id):
         return "hidden"
     if cycle.evidence_from <= done.occurred_on <= cycle.evidence_to:
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
+from functools import lru_cache
 from heapq import heappop, heappush
 
 import msgspec
@@ -166,7 +167,7 @@ class Correlator:
         if partition in self._moved:
             return self._moved[partition]
         stored = self._state.get(partition, _CALENDAR)
-        return Calendar() if stored is None else decode_calendar(stored)
+        return Calendar() if stored is None else _decoded(stored)
 
     def _all(self, partition: int) -> Iterator[EmployeeState]:
         for _, value in self._state.items(partition, _EMPLOYEE):  # by their keys: in one order, after a restart too
@@ -182,6 +183,10 @@ class Correlator:
                 await turns.give()
             self._due[partition] = index
         return self._due[partition]
+
+
+_decoded = lru_cache(maxsize=64)(decode_calendar)
+"""A calendar is asked for at each event, and changes once a minute."""
 
 
 class _DueIndex:

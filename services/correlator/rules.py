@@ -8,8 +8,8 @@ end, and saying nothing is what happens when nothing changed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final, Literal
 
@@ -26,7 +26,7 @@ from services.correlator.standing import (
     is_sponsor,
     profile_at,
     standing_endorsements,
-    ties_at,
+    ties_of,
 )
 from services.correlator.state import (
     Answer,
@@ -65,8 +65,7 @@ _REACHED_BY: Final = ("email:", "slack:")
 """Schemes of refs by which channels know a sponsor; no other leaves the employee's log."""
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True, gc=False):
     """The sponsor should be asked, for an employee with this profile, until the cycle ends."""
 
     profile: ProfileFrom
@@ -75,15 +74,13 @@ class Asked:
     snoozed_until: datetime | None
 
 
-@dataclass(frozen=True)
-class Spoken:
+class Spoken(msgspec.Struct, frozen=True, gc=False):
     """The sponsor has spoken."""
 
     endorsement_id: str
 
 
-@dataclass(frozen=True)
-class NotAsked:
+class NotAsked(msgspec.Struct, frozen=True, gc=False):
     """The sponsor should not be asked, or not any more."""
 
     reason: WithdrawnBecause
@@ -92,8 +89,7 @@ class NotAsked:
 Verdict = Asked | Spoken | NotAsked
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """What is known after an event, and what has to be said because of it."""
 
     employee: EmployeeState
@@ -138,10 +134,8 @@ def reconsider(employee: EmployeeState, calendar: Calendar, because_of: EventId,
             if isinstance(verdict, Asked):
                 pieces = chosen(employee, cycle.definition, cycle_id, sponsor_id, policy)
                 body = _body(employee, verdict, cycle_id, cycle.definition, sponsor_id, now, pieces)
-                refs = tuple(Ref(ref) for ref in employee.people[sponsor_id].refs if ref.startswith(_REACHED_BY))
                 timezone = verdict.timezone if verdict.timezone != "UTC" else policy.timezone
-                locale = employee.people[sponsor_id].locale
-                says = _Prompt(body, timezone, locale, refs, verdict.snoozed_until, pieces)
+                says = _Prompt(body, timezone, verdict.snoozed_until, pieces)
             else:
                 says = verdict
             said = _Said(employee.employee_id, cycle_id, now, because_of)
@@ -268,11 +262,8 @@ def _body(
     pieces: Sequence[Ranked],
 ) -> PromptBody:
     profile = asked.profile
-    since = min(
-        tie.started[0]
-        for tie in ties_at(employee, "sponsor", now)
-        if tie.other_id == sponsor_id and tie.started is not None
-    )
+    ties = [tie.started for tie in ties_of(employee, "sponsor", sponsor_id, now) if tie.started is not None]
+    since = min(started for started, _ in ties)
     return PromptBody(
         opportunity=Opportunity(
             cycle_id=CycleId(cycle_id),
@@ -289,32 +280,32 @@ def _body(
         ),
         sponsor_name=employee.people[sponsor_id].name,
         why=(
-            f"You have been {profile.name}'s sponsor since {since:%B %Y}, and they are among those whom"
-            f" “{cycle.title}” is for."
+            f"You have been {profile.name}'s sponsor since {_month(since.year, since.month)}, and they are among those"
+            f" whom “{cycle.title}” is for."
         ),
         evidence=shown_of(employee, cycle, pieces),
     )
 
 
+@lru_cache(maxsize=2000)  # strftime takes as long as all else that is said in the sentence
+def _month(year: int, month: int) -> str:
+    return f"{date(year, month, 1):%B %Y}"
+
+
 # -- saying what has changed ----------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Prompt:
+class _Prompt(msgspec.Struct, frozen=True, gc=False):
     """What an asked sponsor is shown."""
 
     body: PromptBody
     timezone: str
-    locale: str | None
-    refs: tuple[Ref, ...]
-    """By which channels know the sponsor."""
     snoozed_until: datetime | None
     pieces: Sequence[Ranked]
     """Those of the body, with what they weigh."""
 
 
-@dataclass(frozen=True)
-class _Said:
+class _Said(msgspec.Struct, frozen=True, gc=False):
     """What all outputs of one cycle and cause have in common."""
 
     employee_id: str
@@ -354,11 +345,12 @@ def _say_prompt(
         "because_of": said.because_of,
     }
     match says:
-        case _Prompt(body, timezone, locale, refs, snoozed_until, pieces):
+        case _Prompt(body, timezone, snoozed_until, pieces):
+            sponsor = employee.people[sponsor_id]
             common |= {
                 "sponsor_timezone": timezone,
-                "sponsor_locale": locale,
-                "sponsor_refs": refs,
+                "sponsor_locale": sponsor.locale,
+                "sponsor_refs": tuple([Ref(ref) for ref in sponsor.refs if ref.startswith(_REACHED_BY)]),
                 "snoozed_until": snoozed_until,
             }
             if before is not None and before.status == "open":
@@ -374,7 +366,7 @@ def _say_prompt(
 def _content(says: _Prompt | Spoken | NotAsked) -> tuple[Literal["open", "fulfilled", "withdrawn"], bytes]:
     """Return the status and what tells one content from another; why something is not asked is told once."""
     match says:
-        case _Prompt(body, timezone, _, _, snoozed_until, _):  # a new address or language is no news
+        case _Prompt(body, timezone, snoozed_until, _):  # a new address or language is no news
             return "open", _digest(body, timezone, str(snoozed_until))
         case Spoken(endorsement_id):
             return "fulfilled", endorsement_id.encode()
@@ -419,10 +411,8 @@ def _say_gap(
 
 
 def _digest(*parts: PromptBody | SuggestedSponsor | str) -> bytes:
-    digest = blake2b(digest_size=16)
-    for part in parts:
-        digest.update(part.encode() if isinstance(part, str) else write(part))
-    return digest.digest()
+    whole = b"".join([part.encode() if isinstance(part, str) else write(part) for part in parts])
+    return blake2b(whole, digest_size=16).digest()
 
 
 def _due_at(employee: EmployeeState, calendar: Calendar, now: datetime) -> datetime | None:

@@ -47,6 +47,13 @@ def ties_at(employee: EmployeeState, kind: str, t: datetime) -> Iterator[Tie]:
             yield tie
 
 
+def ties_of(employee: EmployeeState, kind: str, person_id: str, t: datetime) -> list[Tie]:
+    """Return the relationships of a kind with one person that are active at `t`, in no order that matters."""
+    return [
+        tie for tie in employee.ties.values() if tie.other_id == person_id and tie.kind == kind and is_active(tie, t)
+    ]
+
+
 def is_active(tie: Tie, t: datetime) -> bool:
     """Tell whether a relationship holds at `t`: begun, and not ended since."""
     if tie.started is None or tie.started[0] > t:
@@ -56,7 +63,7 @@ def is_active(tie: Tie, t: datetime) -> bool:
 
 def is_sponsor(employee: EmployeeState, person_id: str, t: datetime) -> bool:
     """Tell whether the person is the employee's sponsor at `t`."""
-    return any(tie.other_id == person_id for tie in ties_at(employee, "sponsor", t))
+    return bool(ties_of(employee, "sponsor", person_id, t))
 
 
 def has_left(employee: EmployeeState, person_id: str, t: datetime) -> bool:

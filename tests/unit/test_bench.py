@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -22,16 +23,19 @@ from bench.installing import PROJECT
 from bench.lab import Commit, Kept, PeerFailed, check, rates
 from bench.offering import Offer, Offered, offer
 from bench.options import as_typed
-from bench.peers import tracker
+from bench.peers import bare_rules, tracker
 from services.correlator.facts import learn
 from services.correlator.facts import tell as learn_of_everybody
 from services.correlator.policy import Policy
 from services.correlator.rules import decide
 from services.correlator.state import Calendar, EmployeeState
 from shared.contracts.career import AchievementRecorded, ClockTicked, CycleOpened, read_career_event
+from shared.contracts.said import write
 from shared.sources.delivery import Delivery
 from shared.sources.files import read_sources
 from shared.sources.mapping import map_delivery
+from tests.career import Log
+from tests.histories import a_history
 
 
 def a_figure(**changes: object) -> Figure:
@@ -80,6 +84,17 @@ def a_calendar(*events: CycleOpened | ClockTicked) -> Calendar:
     for event in events:
         calendar = learn_of_everybody(calendar, event)
     return calendar
+
+
+def test_the_bare_loop_with_the_rules_says_what_the_correlator_says() -> None:
+    said = 0
+    for seed in range(60):
+        events = a_history(Random(seed))
+        partition = bare_rules.Partition()
+        outputs = [write(output) for e in events for decision in partition.take(e) for output in decision.outputs]
+        assert sorted(outputs) == sorted(write(output) for output in Log(*events).outputs)
+        said += len(outputs)
+    assert said > 100
 
 
 def test_a_tally_of_ours_takes_about_240_bytes() -> None:
