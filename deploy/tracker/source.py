@@ -26,7 +26,7 @@ from shared.sources.delivery import Delivery, read_delivery
 from shared.sources.expressions import Unmappable, read_time
 from shared.sources.files import BadDeclaration, read_source
 from shared.sources.mappers import read
-from shared.sources.mapping import Mapped, MappedEvent, record_wanted
+from shared.sources.mapping import NOT_ASKED_FOR, Mapped, MappedEvent, with_record
 from shared.sources.polling import Round, body_of, key_in, read_page
 from shared.sources.rows import BadRow, Row, read_rows
 from shared.streaming.records import Record
@@ -34,7 +34,6 @@ from shared.streaming.topics import SOURCES_RECEIVED, dead_topic
 
 SOURCES: Final = Path("deploy/sources")
 _FAULTS_TOLD: Final = 20
-_NEEDS_ITS_RECORD: Final = "its record is fetched from the vendor's API: say with --fetched what that gives"
 _WHY_IT_MATTERS: Final = (
     "the people service speaks of an employee once some source has said a name, a level and a unit of them"
 )
@@ -173,7 +172,7 @@ def _deliveries(
     """Yield the deliveries that a payload is, and where each is: one, or each row of an extract."""
     now = datetime.now(UTC)
     if declaration.webhook is not None or declaration.bulk is None:
-        yield "", Delivery(declaration.name, path.read_bytes(), headers, now, record)
+        yield "", _with(declaration, Delivery(declaration.name, path.read_bytes(), headers, now), record)
         return
     for row in read_rows(declaration.bulk, path):
         if isinstance(row, Row):
@@ -202,9 +201,18 @@ def _polled(declaration: Declaration, poll: Poll, path: Path, record: Any) -> It
         where = f"record {number}: "
         try:
             key_in(declaration, poll, one)
-            yield where, Delivery(declaration.name, body_of(declaration, poll, one, now), {}, now, record)
+            delivery = Delivery(declaration.name, body_of(declaration, poll, one, now), {}, now)
+            yield where, _with(declaration, delivery, record)
         except Unmappable as exc:
             yield where, BadRow(number, str(exc))
+
+
+def _with(declaration: Declaration, delivery: Delivery, record: Any) -> Delivery:
+    """Return the delivery with the record that --fetched gives, if it does, for each that it names."""
+    try:
+        return delivery if record is None else with_record(declaration, delivery, record)
+    except Unmappable:  # is said when it is read
+        return delivery
 
 
 def _as_json(event: MappedEvent, verdict: Verdict) -> dict[str, Any]:
@@ -316,8 +324,9 @@ def _replay(letters: DeadLetters, declaration: Declaration, *, dry_run: bool) ->
             before += 1
             continue
         mapped = _read_now(declaration, delivery)
-        if mapped.faults == (_NEEDS_ITS_RECORD,):
-            mapped = Mapped((), ("its record will be fetched anew",))
+        fetched_anew = tuple(fault for fault in mapped.faults if fault.endswith(NOT_ASKED_FOR.reason))
+        if fetched_anew and fetched_anew == mapped.faults:
+            mapped = Mapped(mapped.events, (*mapped.ignored, "its record will be fetched anew"))
         where = f"{letter.source_topic} {letter.source_partition}/{letter.source_offset}"
         if mapped.faults:
             left += 1
@@ -358,8 +367,6 @@ def _read_now(declaration: Declaration, delivery: Delivery | BadRow) -> Mapped:
     if isinstance(delivery, BadRow):
         return Mapped((), (), (delivery.reason,))
     try:
-        if delivery.fetched is None and record_wanted(declaration, delivery) is not None:
-            return Mapped((), (), (_NEEDS_ITS_RECORD,))
         return read(declaration, delivery)
     except Unmappable as exc:
         return Mapped((), (), (str(exc),))

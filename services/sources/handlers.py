@@ -8,14 +8,14 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
-from services.sources.fetching import Unfetched, Wanted
+from services.sources.fetching import Wanted
 from services.sources.metrics import DELIVERIES, EVENTS, LAST_SEEN
 from shared.contracts.ids import EventId, feed_event_id
 from shared.sources.declaration import Declaration
 from shared.sources.delivery import Delivery, read_delivery
 from shared.sources.expressions import Unmappable
 from shared.sources.mappers import read
-from shared.sources.mapping import MappedEvent, record_wanted, to_output
+from shared.sources.mapping import MappedEvent, records_wanted, to_output
 from shared.streaming.records import SOURCE_HEADER, Output, Record
 from shared.streaming.service import buried
 
@@ -57,11 +57,10 @@ class DeliveryHandler:
         return outputs
 
     async def _fetched(self, run: Sequence[Record]) -> Mapping[Wanted, Any]:
-        wanted = []
+        wanted: list[Wanted] = []
         for record in run:
             with suppress(Exception):  # whatever is wrong with it is said when it is read
-                if (what := _wanted(*self._opened(record))) is not None:
-                    wanted.append(what)
+                wanted += _wanted(*self._opened(record))
         return await self._records.fetch(wanted) if wanted else {}
 
     def _read(self, record: Record, fetched: Mapping[Wanted, Any]) -> Iterable[Output]:
@@ -70,7 +69,8 @@ class DeliveryHandler:
             declaration, delivery = self._opened(record)
             label = declaration.name
             LAST_SEEN.labels(label).set(record.time.timestamp())
-            mapped = read(declaration, _with_record(declaration, delivery, fetched))
+            records = {what.key: fetched[what] for what in _wanted(declaration, delivery)}
+            mapped = read(declaration, replace(delivery, records=records) if records else delivery)
         except Exception:
             DELIVERIES.labels(label, "dead").inc()
             raise
@@ -105,16 +105,5 @@ def _with_name(output: Output, source: str) -> Output:
     return replace(output, headers=(*output.headers, (SOURCE_HEADER, source.encode())))
 
 
-def _wanted(declaration: Declaration, delivery: Delivery) -> Wanted | None:
-    key = record_wanted(declaration, delivery)
-    return None if key is None else Wanted(declaration.name, key)
-
-
-def _with_record(declaration: Declaration, delivery: Delivery, fetched: Mapping[Wanted, Any]) -> Delivery:
-    what = _wanted(declaration, delivery)
-    if what is None:
-        return delivery
-    found = fetched[what]
-    if isinstance(found, Unfetched):
-        raise Unmappable(found.reason)
-    return replace(delivery, fetched=found)
+def _wanted(declaration: Declaration, delivery: Delivery) -> list[Wanted]:
+    return [Wanted(declaration.name, key) for key in records_wanted(declaration, delivery)]

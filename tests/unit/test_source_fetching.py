@@ -19,7 +19,14 @@ from services.sources.settings import SourcesSettings
 from shared.contracts.base import utc
 from shared.sources.files import read_sources
 from shared.streaming.records import Record
-from tests.source_payloads import FOLDER, HIBOB_RECORD, hibob
+from tests.source_payloads import (
+    FOLDER,
+    HIBOB_RECORD,
+    hibob,
+    successfactors,
+    successfactors_event,
+    successfactors_record,
+)
 
 SOURCES = read_sources(FOLDER)
 CREDENTIALS = {"hibob": "SERVICE-1:token", "bamboohr-events": "key:x"}
@@ -112,6 +119,20 @@ async def test_many_notifications_about_one_employee_cost_one_request() -> None:
     assert len(api.requests) == 1
     assert len({json.loads(output.value or b"")["id"] for output in outputs}) == 30
     assert {output.topic for output in outputs} == {"feeds.people"}
+
+
+async def test_each_entry_of_a_delivery_has_its_own_record_and_one_that_is_not_had_holds_up_no_other() -> None:
+    api = Api(httpx.Response(200, json=successfactors_record()), httpx.Response(404))
+    events = [successfactors_event(event_id=n) for n in "ab"] + [successfactors_event("104", event_id="c")]
+    message = successfactors("ChangeInTitle", *events)
+    source = "successfactors-events"
+    sent = Record("sources.received", 0, 0, b"k", message, (("source", source.encode()),), utc(2026, 3, 2, 9))
+    fetcher = api.fetcher(**{source: "tracker@acme:0123456789"})
+    outputs = await DeliveryHandler(SOURCES, fetcher)([sent])
+    assert [request.url.path for request in api.requests] == ["/odata/v2/User('103')", "/odata/v2/User('104')"]
+    assert [output.topic for output in outputs] == ["feeds.people", "feeds.people", "sources.received.dead"]
+    assert outputs[-1].value == message
+    assert b"entry 2: the record: the API answered 404" in dict(outputs[-1].headers)["dead-reason"]
 
 
 async def test_what_holds_all_that_is_needed_fetches_nothing() -> None:
