@@ -47,7 +47,7 @@ PERSON_KEYS: Final = "person-keys"
 """The keys under which records are sealed, wrapped, and who has been erased; see `shared/streaming/person_keys.py`."""
 
 SCIM_RESOURCES: Final = "scim.resources"
-"""The users and groups that an identity system has provisioned, each as it is now."""
+"""The users and groups that an identity system has provisioned, each as it is now, and claims of names."""
 SOURCES_CURSORS: Final = "sources.cursors"
 """How far each list of a source that is polled has been read."""
 

@@ -394,7 +394,10 @@ def test_what_is_provisioned_ends_as_career_events_and_survives_a_kill_in_the_mi
         if number in created:
             assert [one["id"] for one in found] == [created[number]], "it was answered as created"
         elif not found:
-            assert company.provision("POST", "/Users", user).status_code == 201
+            # What the killed process had claimed is free once its claim is over.
+            assert wait_until(
+                lambda user=user: company.provision("POST", "/Users", user).status_code == 201, within=WITHIN
+            )
     events = company.feed_events(*numbers)
     assert {event["type"] for event in events} == {"employee.hired"}
 
