@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 import orjson
 from scim2_models import Resource
 
-from services.scim.schema import User
+from services.scim.schema import Employee, User
 from services.scim.view import View, employee_number, is_active
 from shared.contracts.base import Contract, EventTime
 
@@ -65,7 +65,7 @@ class Claims:
         return all(key in self._holding and self._holding[key].by == by for key in keys)
 
 
-def names_taken(before: Resource[object] | None, after: Resource[object]) -> tuple[str, ...]:
+def names_taken(before: Resource[Any] | None, after: Resource[Any]) -> tuple[str, ...]:
     """Return the keys of the claims that a change needs: of each name that the user comes to have by it.
 
     Keys are digests, for they may outlive the user.
@@ -73,7 +73,7 @@ def names_taken(before: Resource[object] | None, after: Resource[object]) -> tup
     return tuple(sorted(_names(after) - (set() if before is None else _names(before))))
 
 
-def _names(resource: Resource[object]) -> set[str]:
+def _names(resource: Resource[Any]) -> set[str]:
     if not isinstance(resource, User):
         return set()
     number = employee_number(resource) if is_active(resource) else None
@@ -81,7 +81,7 @@ def _names(resource: Resource[object]) -> set[str]:
     return {f"{KIND}/{sha256(f'{what}/{name.lower()}'.encode()).hexdigest()}" for what, name in named if name}
 
 
-def taken_by_another(view: View, user: User) -> str | None:
+def taken_by_another(view: View, user: Employee) -> str | None:
     """Return which name another user has already, in words for who asked; None where none is."""
     if user.user_name and view.owner_of(user.user_name) not in (None, user.id):
         return "another user has this userName"
