@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -235,7 +235,13 @@ def _as_json(event: MappedEvent, verdict: Verdict) -> dict[str, Any]:
 
 def _show(payload: Mapping[str, Any]) -> None:
     print(f"\n{payload['payload']}:")
-    for event in payload["events"]:
+    _show_events(payload["events"], payload["ignored"])
+    for fault in payload["faults"]:
+        print(f"  a dead letter: {fault}")
+
+
+def _show_events(events: Sequence[Mapping[str, Any]], ignored: Sequence[str]) -> None:
+    for event in events:
         said = event["intake"]
         entry = "" if event["entry"] is None else f"entry {event['entry']}: "
         print(f"  {entry}feeds.{event['feed']}  {event['type']}  about {event['subject']}, at {event['time']}")
@@ -247,10 +253,8 @@ def _show(payload: Mapping[str, Any]) -> None:
         print(f"      the {event['feed']} service makes of it: {', '.join(said['becomes']) or 'nothing'}")
         if said["waits_for"]:
             print(f"      it waits until these are known: {', '.join(said['waits_for'])}")
-    for why in payload["ignored"]:
+    for why in ignored:
         print(f"  nothing is made of it: {why}")
-    for fault in payload["faults"]:
-        print(f"  a dead letter: {fault}")
 
 
 def _header(text: str) -> tuple[str, str]:
@@ -334,8 +338,9 @@ def _replay(letters: DeadLetters, declaration: Declaration, *, dry_run: bool) ->
             continue
         put_back += 1
         if dry_run:
-            types = ", ".join(event.type for event in mapped.events) or "; ".join(mapped.ignored)
-            print(f"would be put back: {where}: {types}")
+            print(f"would be put back: {where}:")
+            events = [_as_json(event, verdict_of(event)) for event in mapped.events]
+            _show_events(events, mapped.ignored)
             continue
         waiting.append(letter)
         if len(waiting) >= BATCH:

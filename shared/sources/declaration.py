@@ -83,7 +83,7 @@ class Bulk(Declared):
 
 
 class Topic(Declared):
-    """A topic of the company's that is there already. Each record is a delivery: its value is the body, as JSON.
+    """A topic of the company's that is there already. Each record is a delivery: its value is the body.
 
     Expressions see the record's headers, and ``kafka-key``, ``kafka-position`` (topic/partition/offset) and
     ``kafka-timestamp``.

@@ -106,7 +106,7 @@ def a_delivery(*entries: Any, **headers: str) -> Delivery:
         (
             "why: nothing to do with it",
             "why: x\n    who: y",
-            "acme.yaml:26: ignore.0.who: Extra inputs are not permitted",
+            "acme.yaml:26: ignore.0.who: is not known here: is it misspelt?",
         ),
         (
             "webhook:\n  signature: {kind: hmac, header: X-Acme-Signature}\n",
