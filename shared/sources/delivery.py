@@ -78,6 +78,8 @@ def too_deep(document: Any) -> bool:
     """Tell whether arrays and objects lie deeper in each other than `DEEPEST`."""
     level = [document] if isinstance(document, list | dict) else []
     for _ in range(DEEPEST):
+        if not level:
+            return False
         level = [
             inner
             for one in level

@@ -532,11 +532,12 @@ def test_a_nightly_extract_tells_only_what_changed_and_a_load_that_broke_off_is_
     sends = iter(range(100))
     real = extracts._acknowledged
 
-    def breaks_off(producer: Any, outputs: Any) -> None:
-        if next(sends) == 3:  # the second batch of rows is in Kafka, and not yet remembered
+    async def breaks_off(producer: Any, outputs: Any) -> None:
+        if next(sends) == 2:  # the second batch of rows is in Kafka, and not yet remembered
             raise KafkaTimeoutError("away")
-        real(producer, outputs)
+        await real(producer, outputs)
 
+    monkeypatch.setattr(extracts, "BATCH", 500)
     with monkeypatch.context() as patched:
         patched.setattr(extracts, "_acknowledged", breaks_off)
         assert load("2026-03-02T02:00:00Z") == (1, "tracker source load: KafkaTimeoutError: away\n")
