@@ -61,6 +61,8 @@ TOPICS: Final = (SOURCES_RECEIVED, feed_topic("achievements"), CAREER_EVENTS, PR
 _HOPS: Final = tuple(f"bench-hop-{number}" for number in range(len(TOPICS)))
 _TO_PROMPTS: Final = ("people", "cycles", "achievements", "sources", "correlator")
 _WARM_UP_RATE: Final = 300
+_WARM_UP_SECONDS: Final = 20
+"""At least. The broker's JVM has just started, and compiling is two fifths of the CPU that it takes at first."""
 _START_SECONDS: Final = 3.0
 """From the start of the process that sends to its first webhook; it makes them all first."""
 _PATIENCE_SECONDS: Final = 240.0
@@ -131,7 +133,8 @@ async def _measure_peer(name: str, asked: argparse.Namespace, pair: int, console
         await asyncio.to_thread(create_topics, broker.bootstrap_servers)
         seen = Seen()
         async with PEERS[name](broker, folder, asked.people, seen) as pipeline, _watching(pipeline, seen):
-            warm_up = Offer(0, asked.people, _WARM_UP_RATE, 0, asked.people)  # ends when all are known
+            count = max(asked.people, _WARM_UP_RATE * _WARM_UP_SECONDS)  # ends when all are known
+            warm_up = Offer(0, count, _WARM_UP_RATE, 0, asked.people)
             await _through(pipeline, warm_up, seen)
             first, without = warm_up.count, 0
             for rate in asked.rates:

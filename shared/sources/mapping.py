@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import orjson
 from pydantic import ValidationError
@@ -255,13 +255,18 @@ class _Faults:
     def __init__(self) -> None:
         self._found: list[str] = []
 
-    @contextmanager
-    def gathered(self) -> Iterator[None]:
+    def gathered(self) -> Self:
         """Go on behind the block when what it does can't be done."""
-        try:
-            yield
-        except Unmappable as exc:
-            self._found.append(str(exc))
+        return self  # a generator's context manager would take as long as what stands in most of these blocks
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: object) -> bool:
+        if not isinstance(fault, Unmappable):
+            return False
+        self._found.append(str(fault))
+        return True
 
     def end(self) -> None:
         """Raise what was gathered.

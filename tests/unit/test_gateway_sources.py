@@ -6,7 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,11 @@ class Door:
         self._app = http_app(settings(folder, **changes), self.sink, Health())
 
     async def send(
-        self, source: str, body: Any, headers: Mapping[str, str] | None = None, method: str = "POST"
+        self,
+        source: str,
+        body: Any,
+        headers: Mapping[str, str] | Sequence[tuple[str, str]] | None = None,
+        method: str = "POST",
     ) -> httpx.Response:
         transport = httpx.ASGITransport(self._app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
@@ -139,6 +143,14 @@ async def test_xml_that_lies_too_deep_in_itself_is_refused_and_what_could_grow_i
     bomb = b'<!DOCTYPE a [<!ENTITY b "cccccccc">]><a>&b;</a>'
     told(await door.github(bomb), 200)
     assert [record.value for record in door.sink.records] == [bomb]
+
+
+async def test_a_header_that_is_there_twice_is_kept_as_one_with_both_in_their_order(folder: Path) -> None:
+    door = Door(folder)
+    twice = [("X-Hub-Signature-256", sha256(b"{}")), ("X-GitHub-Event", "push"), ("X-GitHub-Event", "issues")]
+    told(await door.send("github", b"{}", twice), 200)
+    (record,) = door.sink.records
+    assert record.headers == (("source", b"github"), ("http-x-github-event", b"push, issues"))
 
 
 @pytest.mark.parametrize("body", [b"", b"no json", b"\xff\xfe", b"a=1&b=2", b"[]", b"null"])

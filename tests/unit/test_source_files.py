@@ -253,6 +253,17 @@ def test_an_entry_that_cannot_be_read_says_which_key_did_not_fit(acme: Path, ent
     assert told in fault
 
 
+def test_all_that_is_wrong_with_an_entry_is_told_at_once(acme: Path) -> None:
+    (fault,) = read(read_source(acme), a_delivery(an_entry(change=None, at="soon", title="Gardener"))).faults
+    assert [
+        told.split(":")[0] for told in fault.removeprefix("entry 0: ").split("; ") if told.startswith("events")
+    ] == [
+        "events.0.id",
+        "events.0.time",
+        "events.0.data.level",
+    ]
+
+
 def test_a_payload_that_its_feed_would_not_take_dies_here_with_the_field_and_without_the_value(acme: Path) -> None:
     acme.write_text(ACME.replace("levels: {Engineer: 4}", "levels: {Engineer: 444}"))
     (fault,) = read(read_source(acme), a_delivery(an_entry(title="Engineer"))).faults
