@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from shared.streaming.topics import (
+    ATTRIBUTES,
     CAREER_EVENTS,
     DELIVERIES,
     FEEDS,
@@ -37,7 +38,7 @@ READS: Final[Mapping[str, tuple[str, ...]]] = {
     "correlator": (CAREER_EVENTS,),
     "sources": (SOURCES_RECEIVED,),
     "prompter": (PROMPTS, SPONSOR_CHOICES),
-    "insights": (CAREER_EVENTS, PROMPTS, GAPS, DELIVERIES, PORTAL_AUDIT),
+    "insights": (CAREER_EVENTS, PROMPTS, GAPS, DELIVERIES, PORTAL_AUDIT, ATTRIBUTES),
 }
 """What each consumer group (named as its service) reads."""
 

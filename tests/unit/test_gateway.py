@@ -564,6 +564,14 @@ async def test_an_unknown_feed_is_not_found_and_the_feeds_are_named() -> None:
     assert "achievements" in problem(await post(an_event(), feed="salaries"), 404)["detail"]
 
 
+async def test_protected_attributes_are_let_in_only_where_a_company_names_some() -> None:
+    event = an_event('{"employee_id":"E00017","values":{"gender":"x"}}', type="attributes.stated")
+    assert "attributes" not in problem(await post(event, feed="attributes"), 404)["detail"].partition("there are")[2]
+    sink = MemorySink()
+    answer = await post(event, feed="attributes", sink=sink, protected_attributes="gender")
+    assert (answer.status_code, len(sink.on("feeds.attributes"))) == (202, 1)
+
+
 @pytest.mark.parametrize(
     ("content_type", "headers"),
     [
