@@ -210,11 +210,11 @@ async def test_a_source_may_state_protected_attributes_only_where_a_company_name
         "webhook: {signature: {kind: token}}\nsubject: body.who\nid: body.id\ntime: body.at\n"
         "events:\n- {feed: attributes, type: attributes.stated,"
         " data: {employee_id: body.who, values: {gender: body.gender}}}\n"
-        "- {feed: people, type: employee.changed, id: "join('/', [body.id, 'p'])", data: {employee_id: body.who}}\n"
+        "- {feed: people, type: employee.changed, id: body.other, data: {employee_id: body.who}}\n"
     )
     sources = read_sources(tmp_path)
     handler = DeliveryHandler(sources, Api().fetcher(), takes_attributes=let_in)
-    body = {"who": "E1", "id": "7", "at": "2026-03-01T09:30:00Z", "gender": "x"}
+    body = {"who": "E1", "id": "7", "at": "2026-03-01T09:30:00Z", "gender": "x", "other": "8"}
     told = [(output.topic, dict(output.headers)) for output in await handler([record(body, source=b"survey")])]
     topics = [topic for topic, _ in told]
     if let_in:
