@@ -58,6 +58,8 @@ def shown(
         told: the first so many groups are known already, and can't be hidden any more.
     """
     kinds = [labels for labels, n in people.items() if np.any(n)]
+    if not kinds:
+        return [False] * len(groups)
     sizes = np.array([people[labels] for labels in kinds], dtype=np.int64).reshape(len(kinds), -1)
     candidates, members = _large(kinds, sizes, groups, k, told)
     if not candidates:
