@@ -27,6 +27,9 @@ from services.insights.reading import Reader
 from services.insights.schema import keep_attributes
 from services.insights.settings import InsightsSettings
 from services.insights.tables import attributes, comparisons, event_counts
+from shared.company.__main__ import main as write_company
+from shared.company.population import Company
+from shared.company.population import attributes as made_up
 from shared.contracts.base import Contract
 from shared.contracts.career import ClockTicked
 from shared.contracts.cloudevents import write_feed_event
@@ -389,6 +392,22 @@ def test_nothing_is_compared_before_the_log_is_known(engine: Engine) -> None:  #
     assert dump(engine)["compared"] == []
     Comparing(engine, 5, ["gender"], lambda: True)()
     assert len(dump(engine)["compared"]) == 1
+
+
+def test_the_made_up_company_states_attributes_that_can_be_kept_and_none_unless_asked(
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    both = AttributesKept(frozenset({"gender", "age_band"}))
+    stated_by = [
+        project(Record(ATTRIBUTES, 0, n, one.key.encode(), one.value, (), day(0)), both)
+        for n, one in enumerate(made_up(Company(200, 1)))
+    ]
+    values = {row.columns()["said"].get("gender") for found in stated_by for row in found.rows if row.columns()["said"]}
+    assert values == {"woman", "man", "non-binary", "declined", None}
+    write_company(["--employees", "3"])
+    assert b"attributes.stated" not in capfdbinary.readouterr().out
+    write_company(["--employees", "3", "--feed", "attributes"])
+    assert capfdbinary.readouterr().out.count(b"attributes.stated") == 3
 
 
 # -- who sees them --------------------------------------------------------------------------------
