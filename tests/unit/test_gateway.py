@@ -31,7 +31,7 @@ from services.gateway.settings import GatewaySettings
 from services.gateway.sink import METRICS
 from shared.contracts.base import utc
 from shared.contracts.cloudevents import read_feed_event
-from shared.contracts.feeds import ACHIEVEMENTS, CYCLES, ENDORSEMENTS, PEOPLE, read_payload
+from shared.contracts.feeds import SHAPES, read_payload
 from shared.service.health import Health
 from shared.service.tokens import Tokens
 from shared.streaming.records import Output
@@ -676,9 +676,6 @@ async def test_the_openapi_documents_event_schema_agrees_with_what_is_accepted()
 # -- the page for integrators ---------------------------------------------------------------------
 
 
-FEED_SHAPES = {"people": PEOPLE, "achievements": ACHIEVEMENTS, "cycles": CYCLES, "endorsements": ENDORSEMENTS}
-
-
 def documented() -> list[tuple[str, str, Any]]:
     """The rows of the page's tables of payload types: feed, type, example."""
     rows = []
@@ -692,14 +689,14 @@ def documented() -> list[tuple[str, str, Any]]:
 
 
 def test_the_page_for_integrators_has_every_type_of_every_feed_once() -> None:
-    in_code = [(feed, name) for feed, shapes in FEED_SHAPES.items() for name in shapes]
+    in_code = [(feed, name) for feed, shapes in SHAPES.items() for name in shapes]
     assert sorted((feed, name) for feed, name, _ in documented()) == sorted(in_code)
 
 
 @pytest.mark.parametrize(("feed", "event_type", "example"), documented() if INTEGRATORS.exists() else [])
 def test_an_example_of_the_page_is_of_its_types_shape(feed: str, event_type: str, example: Any) -> None:
-    shape = FEED_SHAPES[feed][event_type]
-    read_payload(FEED_SHAPES[feed], event_type, example)
+    shape = SHAPES[feed][event_type]
+    read_payload(SHAPES[feed], event_type, example)
     # The shapes let unknown fields pass; in an example one would be a slip.
     assert unknown_fields(shape, example) == []
 

@@ -1238,6 +1238,7 @@ async def test_the_openapi_document_names_every_route_and_problems_as_problems(a
         "/v1/coverage",
         "/v1/measures",
         "/v1/measures/{name}",
+        "/v1/comparisons",
         "/v1/progress",
         "/v1/processing",
         "/v1/employees",
