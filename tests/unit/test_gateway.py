@@ -670,7 +670,7 @@ async def test_the_openapi_documents_event_schema_agrees_with_what_is_accepted()
     schema.validate(json.loads(an_event()))
     assert read_structured(json.dumps(example).encode(), example["source"])
     assert not schema.is_valid(json.loads(an_event(subject=None)))
-    read_payload(ACHIEVEMENTS, example["type"], example["data"])
+    read_payload(SHAPES["achievements"], example["type"], example["data"])
 
 
 # -- the page for integrators ---------------------------------------------------------------------
