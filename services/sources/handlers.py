@@ -15,14 +15,19 @@ from shared.sources.declaration import Declaration
 from shared.sources.delivery import Delivery, read_delivery
 from shared.sources.expressions import Unmappable
 from shared.sources.mappers import read
-from shared.sources.mapping import MappedEvent, records_wanted, to_output
+from shared.sources.mapping import Mapped, MappedEvent, records_wanted, to_output
 from shared.streaming.records import SOURCE_HEADER, Output, Record
 from shared.streaming.service import buried
+from shared.streaming.topics import ATTRIBUTES_FEED
 
 SERVICE: Final = "sources"
 _REMEMBERED: Final = 100_000
 """Event ids that are remembered to drop repetitions early. An economy only: whoever reads a feed knows them by id."""
 _UNKNOWN: Final = "unknown"
+_NOT_LET_IN: Final = (
+    "it states protected attributes, and none is let in here: name those that your company compares by in "
+    "PROTECTED_ATTRIBUTES, or take the rule out of the source's file"
+)
 
 
 class Records(Protocol):
@@ -33,11 +38,18 @@ class Records(Protocol):
 
 
 class DeliveryHandler:
-    """Handles runs of deliveries; holds nothing that a restart would miss."""
+    """Handles runs of deliveries; holds nothing that a restart would miss.
 
-    def __init__(self, sources: Mapping[str, Declaration], records: Records) -> None:
+    Args:
+        sources: the sources' files, by name.
+        records: where records are had that deliveries name.
+        takes_attributes: whether protected attributes are let in.
+    """
+
+    def __init__(self, sources: Mapping[str, Declaration], records: Records, *, takes_attributes: bool = False) -> None:
         self._sources = sources
         self._records = records
+        self._takes_attributes = takes_attributes
         self._seen: OrderedDict[EventId, None] = OrderedDict()
         for name in sources:  # so that a rate over an outcome that never came is 0 and not absent
             for outcome in ("mapped", "ignored", "dead"):
@@ -70,7 +82,7 @@ class DeliveryHandler:
             label = declaration.name
             LAST_SEEN.labels(label).set(record.time.timestamp())
             records = {what.key: fetched[what] for what in _wanted(declaration, delivery)}
-            mapped = read(declaration, replace(delivery, records=records) if records else delivery)
+            mapped = self._let_in(read(declaration, replace(delivery, records=records) if records else delivery))
         except Exception:
             DELIVERIES.labels(label, "dead").inc()
             raise
@@ -90,6 +102,12 @@ class DeliveryHandler:
             known = ", ".join(sorted(self._sources))
             raise Unmappable(f"there is no source {delivery.source[:100]!r} in SOURCES_DIR; there are {known}")
         return self._sources[delivery.source], delivery
+
+    def _let_in(self, mapped: Mapped) -> Mapped:
+        if self._takes_attributes or not any(event.feed == ATTRIBUTES_FEED for event in mapped.events):
+            return mapped
+        others = tuple(event for event in mapped.events if event.feed != ATTRIBUTES_FEED)
+        return replace(mapped, events=others, faults=(*mapped.faults, _NOT_LET_IN))
 
     def _was_seen(self, event: MappedEvent) -> bool:
         event_id = feed_event_id(event.source, event.id)

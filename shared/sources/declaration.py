@@ -108,7 +108,7 @@ class Rule(Declared):
     """
 
     when: Jmes | None = None
-    feed: Literal["people", "achievements", "cycles", "endorsements"]
+    feed: Literal["people", "achievements", "cycles", "endorsements", "attributes"]
     type: str
     subject: Jmes | None = None
     id: Jmes | None = None
