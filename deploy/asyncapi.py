@@ -24,6 +24,7 @@ from shared.contracts.identities import Identity
 from shared.contracts.outputs import DeliveryRecorded, GapEvent, PromptEvent
 from shared.streaming.topics import (
     ALL_TOPICS,
+    ATTRIBUTES,
     CAREER_EVENTS,
     DELIVERIES,
     FEED_PREFIX,
@@ -198,6 +199,8 @@ def _about(topic: str) -> str:
         return f"Events of {origin} that wait for a person, as they came. Key: the ref of that person."
     if kind == "attributed":
         return f"Where each event of {origin} lies and whom it was taken to be about. Key: a ref that it uses."
+    if topic == ATTRIBUTES:
+        return "CloudEvents 1.0, as sent; compacted. Key: the subject, as its source names it: its newest event holds."
     if topic.startswith(FEED_PREFIX):
         return "CloudEvents 1.0, as sent. Key: the subject, as its source names it."
     return f"Key: {_KEYS[topic]}"

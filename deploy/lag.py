@@ -16,6 +16,7 @@ from rich.table import Table
 
 from shared.streaming.connection import security
 from shared.streaming.topics import (
+    ATTRIBUTES,
     CAREER_EVENTS,
     DELIVERIES,
     FEEDS,
@@ -38,7 +39,7 @@ READS: Final[Mapping[str, tuple[str, ...]]] = {
     "correlator": (CAREER_EVENTS,),
     "sources": (SOURCES_RECEIVED,),
     "prompter": (PROMPTS, SPONSOR_CHOICES),
-    "insights": (CAREER_EVENTS, PROMPTS, GAPS, DELIVERIES, PORTAL_AUDIT),
+    "insights": (CAREER_EVENTS, PROMPTS, GAPS, DELIVERIES, PORTAL_AUDIT, ATTRIBUTES),
 }
 """What each consumer group (named as its service) reads."""
 

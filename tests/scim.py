@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import httpx
 from starlette.types import ASGIApp
 
 from services.scim.app import http_app
+from services.scim.claims import Claims
 from services.scim.following import learn
 from services.scim.schema import ENTERPRISE
 from services.scim.settings import ScimSettings
@@ -25,6 +26,7 @@ from shared.streaming.records import Output, Record
 from shared.streaming.topics import SCIM_RESOURCES, SOURCES_RECEIVED
 from tests.source_payloads import FOLDER
 
+CLAIM: Final = "a claim"
 TOKEN: Final = "0123456789abcdef"
 CORE: Final = "urn:ietf:params:scim:schemas:core:2.0:User"
 GROUP: Final = "urn:ietf:params:scim:schemas:core:2.0:Group"
@@ -33,27 +35,30 @@ DECLARATION: Final = read_source(FOLDER / "scim.yaml")
 
 
 class MemoryKafka:
-    """Takes records as Kafka would, or fails as told, and gives those of the log back."""
+    """Takes records as Kafka would, or fails as told, and gives those of the log back; `beside` has the same log."""
 
-    def __init__(self) -> None:
-        self.view = View()
-        self.records: list[Output] = []
+    def __init__(self, beside: MemoryKafka | None = None) -> None:
+        self.view, self.claims = View(), Claims()
+        self.records: list[Output] = [] if beside is None else beside.records
         self.fails_with: dict[str, Exception] = {}
         self.loses: dict[str, Exception] = {}
-        """What is raised though the records were written."""
+        """What is raised though the records were written. Both by topic, and for claims by CLAIM."""
+        self.pause: Callable[[], Awaitable[None]] = lambda: asyncio.sleep(0)
+        """Lets others go on; awaited before each thing that Kafka does."""
         self.trouble: str | None = None
         self.hangs = False
         self._learnt = 0
 
     async def send(self, records: Sequence[Output], *, patient: bool = False) -> Awaitable[None]:
         for record in records:
-            if record.topic in self.fails_with:
-                return self._acknowledged(self.fails_with[record.topic])
+            await self.pause()
+            if _kind(record) in self.fails_with:
+                return self._acknowledged(self.fails_with[_kind(record)])
             self.records.append(record)
-        return self._acknowledged(next((self.loses[r.topic] for r in records if r.topic in self.loses), None))
+        return self._acknowledged(next((self.loses[_kind(r)] for r in records if _kind(r) in self.loses), None))
 
     async def _acknowledged(self, fault: Exception | None) -> None:
-        await asyncio.sleep(0)
+        await self.pause()
         if fault is not None:
             raise fault
 
@@ -63,11 +68,12 @@ class MemoryKafka:
     async def catch_up(self) -> None:
         if self.hangs:
             await asyncio.sleep(3600)
-        await asyncio.sleep(0)
-        for record in self.records[self._learnt :]:
+        end = len(self.records)
+        await self.pause()
+        for record in self.records[self._learnt : end]:
             if record.topic == SCIM_RESOURCES:
-                learn(self.view, record.key or b"", record.value)
-        self._learnt = len(self.records)
+                learn(self.view, self.claims, record.key or b"", record.value)
+        self._learnt = max(end, self._learnt)
 
     def told(self) -> list[Mapped]:
         """What `deploy/sources/scim.yaml` makes of each delivery."""
@@ -83,13 +89,23 @@ class MemoryKafka:
         return [event for mapped in told for event in mapped.events]
 
 
+def _kind(record: Output) -> str:
+    return CLAIM if (record.key or b"").startswith(b"Claim/") else record.topic
+
+
 class Provider:
     """A provider, asked as an identity system asks."""
 
-    def __init__(self, **changes: Any) -> None:
-        self.kafka = MemoryKafka()
+    def __init__(self, beside: MemoryKafka | None = None, **changes: Any) -> None:
+        self.kafka = MemoryKafka(beside)
         self.settings = ScimSettings(**{"tokens": f"entra={TOKEN}", "sources_dir": FOLDER, **changes})
-        self.app: ASGIApp = http_app(self.settings, self.kafka.view, self.kafka, self.kafka, Health())
+        self.late = timedelta()
+        self.app: ASGIApp = http_app(
+            self.settings, self.kafka.view, self.kafka.claims, self.kafka, self.kafka, Health(), now=self.now
+        )
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.late
 
     async def ask(
         self, method: str, path: str, body: Any = None, *, token: str | None = TOKEN, **options: Any

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ class Example:
     """A delivery of a source.
 
     Attributes:
+        payload: what is sent as JSON; bytes are sent as they are.
         becomes: feed, type, subject, time and payload of each event.
         ignored: how many entries nothing is made of.
     """
@@ -30,7 +32,14 @@ class Example:
 
     @property
     def body(self) -> bytes:
-        return json.dumps(self.payload).encode()
+        return self.payload if isinstance(self.payload, bytes) else json.dumps(self.payload).encode()
+
+    def written_otherwise(self) -> bytes:
+        """The same as another library would write it: keys in another order, other prefixes, other blanks."""
+        if not isinstance(self.payload, bytes):
+            return json.dumps(_reversed_keys(self.payload), indent=2).encode()
+        body = re.sub(rb"(</?|\sxmlns:|\s)(ns3|wd|soap|env)([:=])", rb"\1other-\2\3", self.payload)
+        return body.replace(b"><", b">\n  <")
 
 
 def bamboohr(*, number: str = "101", action: str = "Updated", fields: Any = None) -> dict[str, Any]:
@@ -357,6 +366,94 @@ PAGES: Final[Mapping[tuple[str, str], tuple[Any, str | None, Any]]] = {
     ("workday-report", "workers"): ({"Report_Entry": [{"Employee_ID": "E1", "Worker": "Ann Lee"}]}, None, None),
 }
 """By source and list, what the API answers: a page, where the next is, and the record that is fetched then."""
+
+PASSWORD: Final = "for-this-door-only"
+
+
+def successfactors(kind: str = "ChangeInTitle", *events: bytes) -> bytes:
+    """A message of Intelligent Services; of one event unless others are given."""
+    name = f"com.successfactors.Employment.AssignmentInformation.{kind}".encode()
+    return (
+        b'<?xml version="1.0" encoding="UTF-8" standalone="yes"?>'
+        b'<soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/"><soap:Body>'
+        b'<ns3:ExternalEvent xmlns:ns3="http://notification.event.successfactors.com"><ns3:externalEventMeta>'
+        b"<ns3:externalEventId>6b1f</ns3:externalEventId><ns3:type>" + name + b"</ns3:type>"
+        b"<ns3:publishedAt>1772442000244</ns3:publishedAt><ns3:publishedBy>admin</ns3:publishedBy>"
+        b"<ns3:effective>current</ns3:effective><ns3:repost>false</ns3:repost></ns3:externalEventMeta>"
+        b"<ns3:events>" + b"".join(events or (successfactors_event(),)) + b"</ns3:events>"
+        b"</ns3:ExternalEvent></soap:Body></soap:Envelope>"
+    )
+
+
+def successfactors_event(user: str = "103", keys: str = "entityKey", event_id: str = "c143") -> bytes:
+    named = f"<name>userId</name><value>{user}</value>"
+    entity_keys = f"<ns3:entityKey>{named}</ns3:entityKey>" if keys == "entityKey" else ""
+    params = f"<ns3:param>{named}</ns3:param>" if keys == "param" else ""
+    return (
+        f"<ns3:event><ns3:eventId>{event_id}</ns3:eventId><ns3:entityType>EmpJob</ns3:entityType>"
+        "<ns3:effectiveStartDate>2026-03-15</ns3:effectiveStartDate><ns3:publishedAt>1772442000145</ns3:publishedAt>"
+        "<ns3:publishedBy>admin</ns3:publishedBy><ns3:repost>false</ns3:repost><ns3:entityKeys>"
+        f"<ns3:entityKey><name>seqNumber</name><value>1</value></ns3:entityKey>{entity_keys}</ns3:entityKeys>"
+        f"<ns3:params><ns3:param><name>perPersonUuid</name><value>9F0A</value></ns3:param>{params}</ns3:params>"
+        "</ns3:event>"
+    ).encode()
+
+
+def successfactors_record(status: str = "t", user: str = "103") -> dict[str, Any]:
+    return {
+        "d": {
+            "__metadata": {"type": "SFOData.User"},
+            "userId": user,
+            "firstName": "Ann",
+            "lastName": "Lee",
+            "email": "ann@example.com",
+            "department": "Payments (5000)",
+            "location": None,
+            "jobCode": "ENG",
+            "status": status,
+            "manager": {"__metadata": {"type": "SFOData.User"}, "userId": "77"},
+        }
+    }
+
+
+_SF_AT: Final = "2026-03-02T09:00:00.145000+00:00"
+_SF_SAID: Final = {
+    "employee_id": "103",
+    "name": "Ann Lee",
+    "email": "ann@example.com",
+    "unit_id": "Payments (5000)",
+    "manager_id": "77",
+}
+_SF_EFFECTIVE: Final = {"effective_at": "2026-03-15T00:00:00+00:00"}
+
+
+def workday(*targets: tuple[str, str], trigger: str = "Completed", password: str = PASSWORD) -> bytes:
+    """An outbound notification about what `targets` name, by kind of id and id; an employee unless others are given."""
+    named = "".join(
+        f'<wd:Transaction_Target_Reference wd:Descriptor="x"><wd:ID wd:type="WID">e7dc{number}</wd:ID>'
+        f'<wd:ID wd:type="{kind}">{value}</wd:ID></wd:Transaction_Target_Reference>'
+        for number, (kind, value) in enumerate(targets or (("Position_ID", "P-17"), ("Employee_ID", "E1")))
+    )
+    return (
+        '<env:Envelope xmlns:env="http://schemas.xmlsoap.org/soap/envelope/" xmlns:wd="urn:com.workday/bsvc">'
+        "<env:Header><wd:Integration_Correlation_ID>d52c</wd:Integration_Correlation_ID>"
+        '<wsse:Security xmlns:wsse="http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd"'
+        ' env:mustUnderstand="1"><wsse:UsernameToken><wsse:Username>tracker</wsse:Username><wsse:Password Type="'
+        'http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-username-token-profile-1.0#PasswordText">'
+        f"{password}</wsse:Password></wsse:UsernameToken></wsse:Security></env:Header><env:Body>"
+        '<wd:Notification_Data wd:version="v33.0"><wd:Event_Data>'
+        '<wd:Event_Reference wd:Descriptor="Change Job: Ann Lee">'
+        '<wd:ID wd:type="WID">d52c01</wd:ID></wd:Event_Reference><wd:Event_Name>Change Job</wd:Event_Name>'
+        f"<wd:Notification_Trigger>{trigger}</wd:Notification_Trigger>"
+        "<wd:Event_Completion_Date>2026-03-01T11:10:27.835-07:00</wd:Event_Completion_Date>"
+        "<wd:Event_Effective_Date>2026-03-15-07:00</wd:Event_Effective_Date><wd:Tenant_Name>acme</wd:Tenant_Name>"
+        f"<wd:System_ID>tracker</wd:System_ID>{named}"
+        "</wd:Event_Data></wd:Notification_Data></env:Body></env:Envelope>"
+    ).encode()
+
+
+_WORKER: Final = {"Employee_ID": "E1", "Worker": "Ann Lee", "Supervisory_Organization_ID": "U1", "Manager_ID": "E9"}
+_WORKDAY_AT: Final = "2026-03-01T18:10:27.835000+00:00"
 
 EXAMPLES: Final[tuple[Example, ...]] = (
     Example(
@@ -767,6 +864,63 @@ EXAMPLES: Final[tuple[Example, ...]] = (
         (_UNIT_EVENT,),
         headers={"content-type": "application/json", **{f"ce-{name}": value for name, value in _EVENT.items()}},
     ),
+    *(
+        Example(
+            "successfactors-events",
+            what,
+            successfactors(kind, successfactors_event(keys=keys)),
+            (("people", becomes, "hris:103", _SF_AT, said),),
+            fetched=record,
+        )
+        for what, kind, keys, record, becomes, said in (
+            ("a title", "ChangeInTitle", "entityKey", successfactors_record(), "employee.changed", _SF_SAID),
+            ("named among the parameters", "X", "param", successfactors_record(), "employee.changed", _SF_SAID),
+            ("hired", "Hire", "entityKey", successfactors_record(), "employee.hired", _SF_SAID | _SF_EFFECTIVE),
+            ("again", "ReHire", "entityKey", successfactors_record(), "employee.hired", _SF_SAID | _SF_EFFECTIVE),
+            ("is gone", "X", "entityKey", successfactors_record("f"), "employee.left", {"employee_id": "103"}),
+            ("leaves", "Termination", "entityKey", None, "employee.left", {"employee_id": "103"} | _SF_EFFECTIVE),
+        )
+    ),
+    Example(
+        "successfactors-events",
+        "two events in a message",
+        successfactors("Termination", successfactors_event(), successfactors_event("104", event_id="c144")),
+        tuple(
+            ("people", "employee.left", f"hris:{user}", _SF_AT, {"employee_id": user} | _SF_EFFECTIVE)
+            for user in ("103", "104")
+        ),
+    ),
+    Example(
+        "workday-events",
+        "a job was changed",
+        workday(),
+        (
+            (
+                "people",
+                "employee.changed",
+                "hris:E1",
+                _WORKDAY_AT,
+                {"employee_id": "E1", "name": "Ann Lee", "unit_id": "U1", "manager_id": "E9"},
+            ),
+        ),
+        fetched={"Report_Entry": [_WORKER]},
+    ),
+    Example(
+        "workday-events",
+        "somebody leaves",
+        workday(),
+        (
+            (
+                "people",
+                "employee.left",
+                "hris:E1",
+                _WORKDAY_AT,
+                {"employee_id": "E1", "effective_at": "2026-03-31T00:00:00+00:00"},
+            ),
+        ),
+        fetched={"Report_Entry": [_WORKER | {"Termination_Date": "2026-03-31"}]},
+    ),
+    Example("workday-events", "of a requisition", workday(("Job_Requisition_ID", "R-8")), ignored=1),
     Example("scim", "a user was changed", scim(), (_SCIM_CHANGED,)),
     Example("scim", "a user was activated", scim(was_active=False), (_SCIM_HIRED,)),
     Example("scim", "a user has a number now", scim(was=None), (_SCIM_HIRED,)),
@@ -785,3 +939,9 @@ EXAMPLES: Final[tuple[Example, ...]] = (
         )
     ),
 )
+
+
+def _reversed_keys(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _reversed_keys(value[key]) for key in reversed(list(value))}
+    return [_reversed_keys(one) for one in value] if isinstance(value, list) else value

@@ -53,6 +53,7 @@ from shared.streaming.records import Record
 from shared.streaming.sealing import name_of
 from shared.streaming.service import StreamSettings
 from shared.streaming.topics import (
+    ATTRIBUTES,
     FEEDS,
     IDENTITIES,
     LARGEST_BATCH,
@@ -405,11 +406,11 @@ class Erasure:
         return gone
 
     def tombstones(self) -> int:
-        """Delete who their names mean, and the rows of extracts that bear one; return how many keys that were."""
+        """Delete who their names mean, and what compacted topics say of them; return how many keys that were."""
         keys = {
             (IDENTITIES, key, partition) for partition, of in self._identities() for key in (of, self.keys.wire_key(of))
         }
-        for topic, of_theirs in ((SOURCES_ROWS, b""), (SCIM_RESOURCES, b"User/")):
+        for topic, of_theirs in ((SOURCES_ROWS, b""), (ATTRIBUTES, b""), (SCIM_RESOURCES, b"User/")):
             found = self._newest(topic, self._is_trace).items()
             keys |= {(topic, key, record.partition) for key, record in found if key.startswith(of_theirs)}
         with closing(self._producer()) as producer:

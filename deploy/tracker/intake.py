@@ -58,5 +58,7 @@ def _types(feed: str, event: FeedEvent, payload: Payload, resolve: Resolve) -> I
             return [said.type for said in achievements(event, payload, resolve)]
         case "cycles":
             return [cycles(event, payload, "wall").type]
+        case "attributes":
+            return ()  # nothing for the log: insights keeps it, and nobody else reads it
         case _:
             return [endorsements(event, payload, resolve).type]

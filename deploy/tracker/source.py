@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +26,7 @@ from shared.sources.delivery import Delivery, read_delivery
 from shared.sources.expressions import Unmappable, read_time
 from shared.sources.files import BadDeclaration, read_source
 from shared.sources.mappers import read
-from shared.sources.mapping import Mapped, MappedEvent, record_wanted
+from shared.sources.mapping import NOT_ASKED_FOR, Mapped, MappedEvent, with_record
 from shared.sources.polling import Round, body_of, key_in, read_page
 from shared.sources.rows import BadRow, Row, read_rows
 from shared.streaming.records import Record
@@ -34,7 +34,6 @@ from shared.streaming.topics import SOURCES_RECEIVED, dead_topic
 
 SOURCES: Final = Path("deploy/sources")
 _FAULTS_TOLD: Final = 20
-_NEEDS_ITS_RECORD: Final = "its record is fetched from the vendor's API: say with --fetched what that gives"
 _WHY_IT_MATTERS: Final = (
     "the people service speaks of an employee once some source has said a name, a level and a unit of them"
 )
@@ -173,7 +172,7 @@ def _deliveries(
     """Yield the deliveries that a payload is, and where each is: one, or each row of an extract."""
     now = datetime.now(UTC)
     if declaration.webhook is not None or declaration.bulk is None:
-        yield "", Delivery(declaration.name, path.read_bytes(), headers, now, record)
+        yield "", _with(declaration, Delivery(declaration.name, path.read_bytes(), headers, now), record)
         return
     for row in read_rows(declaration.bulk, path):
         if isinstance(row, Row):
@@ -202,9 +201,18 @@ def _polled(declaration: Declaration, poll: Poll, path: Path, record: Any) -> It
         where = f"record {number}: "
         try:
             key_in(declaration, poll, one)
-            yield where, Delivery(declaration.name, body_of(declaration, poll, one, now), {}, now, record)
+            delivery = Delivery(declaration.name, body_of(declaration, poll, one, now), {}, now)
+            yield where, _with(declaration, delivery, record)
         except Unmappable as exc:
             yield where, BadRow(number, str(exc))
+
+
+def _with(declaration: Declaration, delivery: Delivery, record: Any) -> Delivery:
+    """Return the delivery with the record that --fetched gives, if it does, for each that it names."""
+    try:
+        return delivery if record is None else with_record(declaration, delivery, record)
+    except Unmappable:  # is said when it is read
+        return delivery
 
 
 def _as_json(event: MappedEvent, verdict: Verdict) -> dict[str, Any]:
@@ -227,7 +235,13 @@ def _as_json(event: MappedEvent, verdict: Verdict) -> dict[str, Any]:
 
 def _show(payload: Mapping[str, Any]) -> None:
     print(f"\n{payload['payload']}:")
-    for event in payload["events"]:
+    _show_events(payload["events"], payload["ignored"])
+    for fault in payload["faults"]:
+        print(f"  a dead letter: {fault}")
+
+
+def _show_events(events: Sequence[Mapping[str, Any]], ignored: Sequence[str]) -> None:
+    for event in events:
         said = event["intake"]
         entry = "" if event["entry"] is None else f"entry {event['entry']}: "
         print(f"  {entry}feeds.{event['feed']}  {event['type']}  about {event['subject']}, at {event['time']}")
@@ -239,10 +253,8 @@ def _show(payload: Mapping[str, Any]) -> None:
         print(f"      the {event['feed']} service makes of it: {', '.join(said['becomes']) or 'nothing'}")
         if said["waits_for"]:
             print(f"      it waits until these are known: {', '.join(said['waits_for'])}")
-    for why in payload["ignored"]:
+    for why in ignored:
         print(f"  nothing is made of it: {why}")
-    for fault in payload["faults"]:
-        print(f"  a dead letter: {fault}")
 
 
 def _header(text: str) -> tuple[str, str]:
@@ -316,8 +328,9 @@ def _replay(letters: DeadLetters, declaration: Declaration, *, dry_run: bool) ->
             before += 1
             continue
         mapped = _read_now(declaration, delivery)
-        if mapped.faults == (_NEEDS_ITS_RECORD,):
-            mapped = Mapped((), ("its record will be fetched anew",))
+        fetched_anew = tuple(fault for fault in mapped.faults if fault.endswith(NOT_ASKED_FOR.reason))
+        if fetched_anew and fetched_anew == mapped.faults:
+            mapped = Mapped(mapped.events, (*mapped.ignored, "its record will be fetched anew"))
         where = f"{letter.source_topic} {letter.source_partition}/{letter.source_offset}"
         if mapped.faults:
             left += 1
@@ -325,8 +338,9 @@ def _replay(letters: DeadLetters, declaration: Declaration, *, dry_run: bool) ->
             continue
         put_back += 1
         if dry_run:
-            types = ", ".join(event.type for event in mapped.events) or "; ".join(mapped.ignored)
-            print(f"would be put back: {where}: {types}")
+            print(f"would be put back: {where}:")
+            events = [_as_json(event, verdict_of(event)) for event in mapped.events]
+            _show_events(events, mapped.ignored)
             continue
         waiting.append(letter)
         if len(waiting) >= BATCH:
@@ -358,8 +372,6 @@ def _read_now(declaration: Declaration, delivery: Delivery | BadRow) -> Mapped:
     if isinstance(delivery, BadRow):
         return Mapped((), (), (delivery.reason,))
     try:
-        if delivery.fetched is None and record_wanted(declaration, delivery) is not None:
-            return Mapped((), (), (_NEEDS_ITS_RECORD,))
         return read(declaration, delivery)
     except Unmappable as exc:
         return Mapped((), (), (str(exc),))

@@ -43,7 +43,7 @@ from services.gateway.settings import GatewaySettings
 from services.gateway.sink import Sink
 from shared.service.tokens import Tokens
 from shared.streaming.records import Output
-from shared.streaming.topics import FEEDS
+from shared.streaming.topics import ATTRIBUTES_FEED, FEEDS
 
 CLOUDEVENT_BATCH = "application/cloudevents-batch+json"
 NDJSON = "application/x-ndjson"
@@ -75,6 +75,7 @@ class Intake:
 def feed_router(intake: Intake) -> APIRouter:
     """Return the route that takes events."""
     router = APIRouter()
+    feeds = list(intake.settings.feeds)
 
     @router.post(
         "/v1/feeds/{feed}",
@@ -89,7 +90,9 @@ def feed_router(intake: Intake) -> APIRouter:
     )
     async def send_events(
         request: Request,
-        feed: Annotated[str, Path(description="what the events are about", json_schema_extra={"enum": list(FEEDS)})],
+        *,
+        # No annotation, which would be looked up where this function is not: the feeds are those of the settings.
+        feed: str = Path(description="what the events are about", json_schema_extra={"enum": feeds}),
         credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
     ) -> Response:
         begun = monotonic()
@@ -109,8 +112,8 @@ async def _receive(
     intake: Intake, request: Request, feed: str, mode: str, credentials: HTTPAuthorizationCredentials | None
 ) -> Response:
     source = _source_of(intake.tokens, credentials)
-    if feed not in FEEDS:
-        raise UnknownFeed(f"there is no feed {feed[:100]!r}; there are {', '.join(FEEDS)}")
+    if feed not in intake.settings.feeds:
+        raise UnknownFeed(f"there is no feed {feed[:100]!r}; there are {', '.join(intake.settings.feeds)}")
     _check_content(request, mode)
     if intake.open_requests >= intake.settings.max_requests:
         raise Busy("too many requests are open; try again later")
@@ -237,4 +240,4 @@ def _note(feed: str, problem: Problem) -> None:
 
 
 def _feed_label(feed: str) -> str:
-    return feed if feed in FEEDS else "unknown"
+    return feed if feed in (*FEEDS, ATTRIBUTES_FEED) else "unknown"

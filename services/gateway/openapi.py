@@ -145,7 +145,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 SOURCE_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "What the source sends, as it sends it. It is kept byte for byte.",
+        "description": "What the source sends, as it sends it. It is kept byte for byte, save a password in it.",
         "content": {"*/*": {"schema": {"description": "The source's own."}}},
     }
 }

@@ -9,12 +9,13 @@ from pydantic_settings import SettingsConfigDict
 
 from services.gateway.source_secrets import SourceSecrets
 from shared.service.main import STOP_GRACE_SECONDS
-from shared.service.settings import ServiceSettings, http_port
+from shared.service.settings import AttributeSettings, http_port
 from shared.service.tokens import Tokens
 from shared.sources.files import BadDeclaration, read_sources, sources_dir
+from shared.streaming.topics import ATTRIBUTES_FEED, FEEDS
 
 
-class GatewaySettings(ServiceSettings):
+class GatewaySettings(AttributeSettings):
     """Who may send, how much at a time, and how long Kafka may take."""
 
     model_config = SettingsConfigDict(env_prefix="GATEWAY_")
@@ -62,6 +63,11 @@ class GatewaySettings(ServiceSettings):
     read_timeout_seconds: float = Field(
         30.0, gt=0, description="how long a sender may be silent in the midst of a request, in seconds"
     )
+
+    @property
+    def feeds(self) -> tuple[str, ...]:
+        """The feeds that events may be sent to."""
+        return (*FEEDS, ATTRIBUTES_FEED) if self.protected_attributes else FEEDS
 
     @model_validator(mode="after")
     def _sources_are_readable(self) -> GatewaySettings:

@@ -11,7 +11,7 @@ from services.gateway.problems import Busy, TooLarge, Unavailable
 from shared.streaming.person_keys import Keyring
 from shared.streaming.records import Output
 from shared.streaming.sink import KafkaSink, NoRoom, RecordTooLarge, SinkMetrics, Unacknowledged
-from shared.streaming.topics import FEEDS, SOURCES_RECEIVED, dead_topic, feed_topic
+from shared.streaming.topics import ATTRIBUTES_FEED, FEEDS, SOURCES_RECEIVED, dead_topic, feed_topic
 
 METRICS: Final = SinkMetrics(RECORDS_IN_FLIGHT, BYTES_IN_FLIGHT, ACK_SECONDS)
 _SEND_AGAIN = "send the request again; events that were written after all are recognised by source and id"
@@ -41,7 +41,7 @@ def kafka_sink(
         bootstrap_servers,
         name="gateway",
         topics=[
-            *(name for feed in FEEDS for name in (feed_topic(feed), dead_topic(feed_topic(feed)))),
+            *(name for feed in (*FEEDS, ATTRIBUTES_FEED) for name in (feed_topic(feed), dead_topic(feed_topic(feed)))),
             SOURCES_RECEIVED,
         ],
         metrics=METRICS,

@@ -32,7 +32,7 @@ from services.gateway.problems import (
     problem_response,
 )
 from services.gateway.source_secrets import SourceSecrets
-from shared.sources.declaration import Challenge, Declaration, Handshake, Origins, Ping, Webhook
+from shared.sources.declaration import Challenge, Declaration, Handshake, Origins, Ping, Receipt, Webhook
 from shared.sources.delivery import Delivery, TooDeeplyNested, to_record
 from shared.sources.expressions import Unmappable
 from shared.sources.mapping import key_of
@@ -145,13 +145,13 @@ async def _delivered(doors: Doors, declaration: Declaration, request: Request, b
         webhook.signature.check(secrets, headers, body, now)
     except BadSignature as exc:
         raise NotGenuine(str(exc)) from exc
-    delivery = Delivery(declaration.name, body, headers, now)
+    delivery = Delivery(declaration.name, webhook.signature.kept(body), headers, now)
     if (answer := _challenged(webhook.handshake, declaration, delivery)) is not None:
         return "handshake", PlainTextResponse(answer)
     record = to_record(declaration, delivery, key_of(declaration, delivery))
     await (await doors.intake.sink.send([record]))
     QUIET_SINCE.labels(declaration.name).set(now.timestamp())
-    return "received", JSONResponse({"accepted": 1})
+    return "received", _receipt(webhook.receipt, now)
 
 
 def _challenged(handshake: Handshake | None, declaration: Declaration, delivery: Delivery) -> str | None:
@@ -165,6 +165,13 @@ def _challenged(handshake: Handshake | None, declaration: Declaration, delivery:
     except Unmappable:
         pass  # no JSON, so no challenge: the sources service will say why it can't read it
     return None
+
+
+def _receipt(receipt: Receipt | None, now: datetime) -> Response:
+    if receipt is None:
+        return JSONResponse({"accepted": 1})
+    body = receipt.body.replace("{now}", now.isoformat(timespec="milliseconds"))
+    return Response(body, media_type=receipt.content_type)
 
 
 def _headers_of(request: Request) -> dict[str, str]:

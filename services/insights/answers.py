@@ -289,6 +289,44 @@ class Measures(Answer):
     items: list[MeasureOfAll]
 
 
+class ComparedValue(Answer):
+    """How many people with a value of a protected attribute are counted."""
+
+    as_of: datetime = Field(description="when the quarter began that it was taken in")
+    cycle_id: str = Field(description="empty: of no cycle in particular")
+    dimension: str = Field(description="unit, or advocacy (with a sponsor, or without); empty: everybody")
+    group_id: str = Field(description="which of these")
+    value_id: str = Field(description="the attribute's value, as the company calls it")
+    part: int
+    whole: int
+    value: float
+    low: float = Field(description="95 % interval")
+    high: float
+
+
+class MeasureCompared(MeasureDefinition):
+    """A measure by the values of a protected attribute."""
+
+    values: list[ComparedValue]
+
+
+class AttributeCompared(Answer):
+    """What is told by one protected attribute."""
+
+    attribute: str
+    as_of: datetime | None = Field(description="when the quarter began that it was compared by last; null: not yet")
+    k: int = Field(description="the fewest people of one value about whom anything was told then")
+    hidden: int = Field(description="breakdowns that were not told then")
+    items: list[MeasureCompared]
+
+
+class Comparisons(Answer):
+    """What is told by protected attributes, where a company compares by any."""
+
+    caution: str = Field(description="what must not be read from it")
+    attributes: list[AttributeCompared]
+
+
 class PromptTotals(Answer):
     """Counts of distinct prompt events, and of the prompts that stand now."""
 

@@ -14,13 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.insights import answers
+from services.insights import answers, comparisons
 from services.insights.answers import BadParameter, CycleStatus, GapStatus, Page, Problem, PromptStatus
-from services.insights.dashboard import DASHBOARD_POLICY, Dashboard
+from services.insights.dashboard import Dashboard
 from services.insights.limiting import Limit, limit_of
 from services.insights.metrics import REQUEST_SECONDS
 from services.insights.overview import CONTENT_SECURITY_POLICY, GAPS_SHOWN, render
 from services.insights.paging import DEFAULT_LIMIT, LARGEST_LIMIT, BadCursor
+from services.insights.parts import POLICY
 from services.insights.reading import NotKnown, Reader
 from services.insights.tables import MAX_ID_CHARACTERS
 from shared.contracts.base import Level
@@ -105,6 +106,8 @@ SORTS: Final[Mapping[str, Sort]] = {
     "/v1/summary": "measures",
     "/v1/coverage": "measures",
     "/v1/measures": "measures",
+    "/v1/comparisons": "comparisons",
+    "/dashboard/comparisons": "comparisons",
     "/v1/cycles": "measures",
     "/v1/progress": "system",
     "/v1/processing": "system",
@@ -159,6 +162,11 @@ def _routes(app: FastAPI, reader: Reader, dashboard: Dashboard, processing: Proc
     def measure(name: PathId) -> answers.MeasureDetail:
         """One measure by unit, level, location and tenure, without groups that tell about few; and over time."""
         return reader.measure(name)
+
+    @app.get("/v1/comparisons", tags=["the whole"])
+    def by_protected_attributes() -> answers.Comparisons:
+        """Measures by protected attributes, for the people team alone, where a company has turned that on."""
+        return reader.comparisons()
 
     @app.get("/v1/progress", tags=["the whole"])
     def progress() -> answers.Progress:
@@ -223,7 +231,12 @@ def _routes(app: FastAPI, reader: Reader, dashboard: Dashboard, processing: Proc
 
     @app.get("/dashboard", include_in_schema=False)
     def dashboard_page(asked: Annotated[DashboardAsked, Query()]) -> HTMLResponse:
-        return HTMLResponse(dashboard.page(asked.cycle), headers={"Content-Security-Policy": DASHBOARD_POLICY})
+        return HTMLResponse(dashboard.page(asked.cycle), headers={"Content-Security-Policy": POLICY})
+
+    @app.get("/dashboard/comparisons", include_in_schema=False)
+    def comparisons_page() -> HTMLResponse:
+        page = comparisons.render(*reader.for_comparisons())
+        return HTMLResponse(page, headers={"Content-Security-Policy": POLICY})
 
 
 # -- problems -------------------------------------------------------------------------------------

@@ -17,8 +17,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from services.insights.copying import Staging
 from services.insights.projection import Projected
-from services.insights.rows import KINDS, Row, column_names, key_columns, newest
-from services.insights.tables import counted_events, event_counts, progress
+from services.insights.rows import KINDS, AttributesRow, Row, column_names, key_columns, newest
+from services.insights.tables import attributes, counted_events, event_counts, progress
 
 Partition = tuple[str, int]
 """Topic and partition."""
@@ -64,6 +64,8 @@ def apply_run(engine: Engine, run: Sequence[Projection]) -> Applied:
         rows = newest(row for item in fresh if item.projected for row in item.projected.rows)
         digests = _digests(fresh)
         new = _WRITE[engine.dialect.name](connection, rows, sorted(digests))
+        if AttributesRow in rows:  # what is taken back is not kept, not even that it was there
+            connection.execute(attributes.delete().where(attributes.c.said.is_(None)))
         for kind, of_kind in rows.items():
             applied.rows[kind.table.name] += len(of_kind)
         _count(connection, fresh, Counter(digests[digest] for digest in new))

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, Table, or_, select, update
 
 from services.insights.tables import (
     achievements,
+    attributes,
     deliveries,
     endorsements,
     gap_history,
@@ -30,6 +31,7 @@ _THEIRS: Final[tuple[tuple[Table, tuple[str, ...]], ...]] = (
     (deliveries, ("sponsor_id",)),
     (prompts, ("employee_id", "sponsor_id")),
     (gaps, ("employee_id",)),
+    (attributes, ("employee_id",)),
 )
 """Tables whose rows are about people: each goes with anybody whom one of these columns names."""
 _OF_PROMPTS: Final = (prompt_history, prompt_views)

@@ -12,8 +12,8 @@ from sqlalchemy import Engine
 from services.insights.applying import Applied, Projection, apply_run
 from services.insights.metrics import DATABASE_FAILURES, ROWS, RUN_RECORDS, TRANSACTION_SECONDS
 from services.insights.patience import Patience
-from services.insights.projection import project
-from services.insights.schema import create_schema
+from services.insights.projection import NO_ATTRIBUTES, AttributesKept, project
+from services.insights.schema import create_schema, keep_attributes
 from shared.database import AWAY, trouble
 from shared.streaming.records import Output, Poison, Record
 from shared.streaming.service import dead_letter, reason_of
@@ -29,16 +29,18 @@ class Projector:
     Args:
         engine: the read model.
         service: our name, for dead letters.
+        kept: which protected attributes are kept.
     """
 
-    def __init__(self, engine: Engine, service: str) -> None:
+    def __init__(self, engine: Engine, service: str, kept: AttributesKept = NO_ATTRIBUTES) -> None:
         self._engine = engine
         self._service = service
+        self._kept = kept
         self.patience = Patience("the database", AWAY, trouble, DATABASE_FAILURES.inc)
 
     async def start(self) -> None:
-        """Create what is missing of the schema, as soon as the database is there."""
-        await self.patience.until_done(lambda: create_schema(self._engine))
+        """Create what is missing of the schema, and drop attributes that are not kept, once the database is there."""
+        await self.patience.until_done(self._set_up)
 
     async def stop(self) -> None:
         """Close the connections."""
@@ -57,12 +59,20 @@ class Projector:
             ROWS.labels(table).inc(rows)
         return dead
 
+    def _set_up(self) -> None:
+        create_schema(self._engine)
+        if keep_attributes(self._engine, self._kept.names):
+            log.info(
+                "other protected attributes than before: what was kept of them is dropped",
+                now=sorted(self._kept.names),
+            )
+
     def _read(self, run: Sequence[Record]) -> tuple[list[Projection], list[Output]]:
         projections: list[Projection] = []
         dead: list[Output] = []
         for record in run:
             try:
-                projected = project(record)
+                projected = project(record, self._kept)
             except (Poison, ValidationError) as exc:
                 projected = None
                 dead.append(dead_letter(record, reason_of(exc), self._service))

@@ -7,7 +7,7 @@ restored from a backup) is set back before records flow, so that an empty databa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import structlog
@@ -71,15 +71,17 @@ class LogEnds:
     Args:
         bootstrap_servers: Kafka.
         group: the consumer group.
+        topics: those that are projected.
     """
 
-    def __init__(self, bootstrap_servers: str, group: str) -> None:
+    def __init__(self, bootstrap_servers: str, group: str, topics: Sequence[str] = TOPICS) -> None:
         self._bootstrap_servers = bootstrap_servers.split(",")
         self._group = group
+        self._topics = topics
 
     def ends(self) -> dict[Partition, int]:
         """Return where each partition ends that is projected."""
-        return self.asked(_ends)
+        return self.asked(lambda admin: _ends(admin, self._topics))
 
     def set_group(self, offsets: Offsets) -> None:
         """Make the group go on from these offsets.
@@ -106,16 +108,28 @@ class LogPosition:
         group: the consumer group.
         engine: the read model.
         every_seconds: time between two looks.
+        topics: those that are projected.
     """
 
-    def __init__(self, bootstrap_servers: str, group: str, engine: Engine, every_seconds: float) -> None:
-        self._log = LogEnds(bootstrap_servers, group)
+    def __init__(
+        self, bootstrap_servers: str, group: str, engine: Engine, every_seconds: float, topics: Sequence[str] = TOPICS
+    ) -> None:
+        self._log = LogEnds(bootstrap_servers, group, topics)
         self._group = group
+        self._topics = topics
         self._engine = engine
         self._every_seconds = every_seconds
         self._ends: dict[Partition, int] = {}
         self._task: asyncio.Task[None] | None = None
         self.patience = Patience("Kafka, with its topics, to look at offsets", (KafkaError, GroupBusy, *AWAY), _said)
+
+    def is_caught_up(self) -> bool:
+        """Tell whether all that the topics held when last looked at is projected.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: the database is away.
+        """
+        return bool(self._ends) and not any(lag_of(read_progress(self._engine), self._ends).values())
 
     @property
     def ends(self) -> Offsets:
@@ -144,9 +158,9 @@ class LogPosition:
 
     def _align(self, admin: KafkaAdminClient) -> dict[Partition, int]:
         projected = read_progress(self._engine)
-        self._ends = _ends(admin)
+        self._ends = _ends(admin, self._topics)
         check_same_log(projected, self._ends)
-        back = positions_to_set_back(_committed(admin, self._group), projected)
+        back = positions_to_set_back(_committed(admin, self._group, self._topics), projected)
         if back:
             _set_group(admin, self._group, back)
         return back
@@ -161,8 +175,8 @@ class LogPosition:
             await asyncio.sleep(self._every_seconds)
 
     def _look(self, admin: KafkaAdminClient) -> None:
-        self._ends = _ends(admin)
-        by_topic = dict.fromkeys(TOPICS, 0)
+        self._ends = _ends(admin, self._topics)
+        by_topic = dict.fromkeys(self._topics, 0)
         for (topic, _), records in lag_of(read_progress(self._engine), self._ends).items():
             by_topic[topic] += records
         for topic, records in by_topic.items():
@@ -179,16 +193,16 @@ def _set_group(admin: KafkaAdminClient, group: str, offsets: Offsets) -> None:
             )
 
 
-def _ends(admin: KafkaAdminClient) -> dict[Partition, int]:
+def _ends(admin: KafkaAdminClient, topics: Sequence[str]) -> dict[Partition, int]:
     wanted: dict[Any, Any] = {
-        TopicPartition(topic, partition): OffsetSpec.LATEST for topic in TOPICS for partition in range(PARTITIONS)
+        TopicPartition(topic, partition): OffsetSpec.LATEST for topic in topics for partition in range(PARTITIONS)
     }
     return {(at.topic, at.partition): found.offset for at, found in admin.list_partition_offsets(wanted).items()}
 
 
-def _committed(admin: KafkaAdminClient, group: str) -> dict[Partition, int]:
+def _committed(admin: KafkaAdminClient, group: str, topics: Sequence[str]) -> dict[Partition, int]:
     found = admin.list_group_offsets({group: None})[group]
-    return {(at.topic, at.partition): entry.offset for at, entry in found.items() if at.topic in TOPICS}
+    return {(at.topic, at.partition): entry.offset for at, entry in found.items() if at.topic in topics}
 
 
 def _said(error: BaseException) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from services.insights.rows import (
     AchievementRow,
+    AttributesRow,
     ClockRow,
     CycleCancelledRow,
     CycleClosedRow,
@@ -64,7 +65,9 @@ from shared.contracts.career import (
     TiedPersonChanged,
     read_career_event,
 )
-from shared.contracts.ids import EventId
+from shared.contracts.cloudevents import BadCloudEvent, read_feed_event
+from shared.contracts.feeds import ATTRIBUTES as ATTRIBUTES_SHAPES
+from shared.contracts.ids import EventId, Ref
 from shared.contracts.outputs import (
     DeliveryRecorded,
     GapClosed,
@@ -81,7 +84,11 @@ from shared.contracts.outputs import (
     read_prompt_event,
 )
 from shared.streaming.records import Poison, Record
-from shared.streaming.topics import CAREER_EVENTS, DELIVERIES, GAPS, PORTAL_AUDIT, PROMPTS
+from shared.streaming.sealing import name_of
+from shared.streaming.topics import ATTRIBUTES, CAREER_EVENTS, DELIVERIES, GAPS, PORTAL_AUDIT, PROMPTS
+
+_TAKEN_BACK: Final = "attributes.taken_back"
+"""The type under which records of attributes are counted that have no value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,20 +107,44 @@ class Projected:
     counted_by: EventId | None = None
 
 
-def project(record: Record) -> Projected:
+@dataclass(frozen=True, slots=True)
+class AttributesKept:
+    """Which protected attributes are kept, and of whom none are.
+
+    Attributes:
+        names: the attributes that the company compares by; none by default, and then their topic is not read either.
+        is_erased: tells of a ref whether whoever was known by it has been erased.
+    """
+
+    names: frozenset[str] = frozenset()
+    is_erased: Callable[[Ref], bool] = lambda _: False
+
+
+NO_ATTRIBUTES: Final = AttributesKept()
+
+
+def project(record: Record, kept: AttributesKept = NO_ATTRIBUTES) -> Projected:
     """Return what `record` becomes in the read model. The same record always becomes the same.
+
+    Args:
+        record: of one of the topics that are projected.
+        kept: which protected attributes are kept.
 
     Raises:
         Poison: the record has no value, is of a topic that is not projected, or holds what no database takes.
         pydantic.ValidationError: the value is not an event of its topic.
     """
-    read_rows = _BY_TOPIC.get(record.topic)
-    if read_rows is None:
-        raise Poison(f"{record.topic} is not projected: insights reads {', '.join(TOPICS)}")
-    if record.value is None:
-        raise Poison(f"a record of {record.topic} without a value: an event was expected")
-    _refuse_nul(record.value)
-    projected = read_rows(record.value)
+    if record.value is not None:
+        _refuse_nul(record.value)
+    if record.topic == ATTRIBUTES and kept.names:
+        projected = _attributes(record, kept)
+    else:
+        read_rows = _BY_TOPIC.get(record.topic)
+        if read_rows is None:
+            raise Poison(f"{record.topic} is not projected: insights reads {', '.join(topics_of(kept.names))}")
+        if record.value is None:
+            raise Poison(f"a record of {record.topic} without a value: an event was expected")
+        projected = read_rows(record.value)
     for row in projected.rows:
         try:
             check_storable(row)
@@ -305,6 +336,25 @@ def _audited(value: bytes) -> Projected:
     return Projected(noted.type, (PromptViewRow(noted.id, noted.prompt_id, noted.at),))
 
 
+def _attributes(record: Record, kept: AttributesKept) -> Projected:
+    if record.key is None:
+        raise Poison(f"a record of {record.topic} without a key: its subject was expected")
+    subject = record.key.decode("utf-8", "replace")
+    if record.value is None:
+        return Projected(_TAKEN_BACK, (AttributesRow(subject, record.offset),))
+    try:
+        event = read_feed_event(record.key, record.value, record.headers, record.time)
+    except BadCloudEvent as exc:
+        raise Poison(str(exc)) from exc
+    if event.type not in ATTRIBUTES_SHAPES:
+        raise Poison(f"type: feeds.attributes knows no {event.type[:100]!r}; it knows {', '.join(ATTRIBUTES_SHAPES)}")
+    stated = ATTRIBUTES_SHAPES[event.type].model_validate(event.data)
+    said = {name: value for name, value in sorted(stated.values.items()) if name in kept.names and value is not None}
+    if not said or kept.is_erased(name_of(stated.employee_id)):
+        return Projected(event.type, (AttributesRow(subject, record.offset),))
+    return Projected(event.type, (AttributesRow(subject, record.offset, stated.employee_id, event.time, said),))
+
+
 def _refuse_nul(value: bytes) -> None:
     # PostgreSQL's text has no NUL. The escape is looked for in the bytes first: parsing JSON twice is for the suspects.
     if b"\\u0000" not in value:
@@ -337,4 +387,9 @@ _BY_TOPIC: Mapping[str, Callable[[bytes], Projected]] = {
     PORTAL_AUDIT: _audited,
 }
 TOPICS = tuple(_BY_TOPIC)
-"""The topics that are projected."""
+"""The topics that are projected, whatever a company compares by."""
+
+
+def topics_of(attributes: Collection[str]) -> tuple[str, ...]:
+    """Return the topics that are projected where a company compares by these protected attributes."""
+    return (*TOPICS, ATTRIBUTES) if attributes else TOPICS

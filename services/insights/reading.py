@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, get_args
 
 from sqlalchemy import ColumnElement, Connection, Engine, FromClause, RowMapping, Select, and_, func, select
 
 from services.insights.answers import (
+    AttributeCompared,
+    ComparedValue,
+    Comparisons,
     Coverage,
     CoverageOfLevel,
     CoverageOfUnit,
@@ -24,6 +27,7 @@ from services.insights.answers import (
     Gap,
     GapDetail,
     GapTotals,
+    MeasureCompared,
     MeasureDefinition,
     MeasureDetail,
     MeasureMoment,
@@ -47,16 +51,17 @@ from services.insights.applying import UNREADABLE, Partition
 from services.insights.dashboard import CycleShown, in_order
 from services.insights.holding import cycle_status, endorsement_stands, in_force, tie_holds
 from services.insights.limiting import NO_LIMIT, Limit
+from services.insights.measures.comparing import CAUTION, COMPARISONS, Compared
 from services.insights.measures.coverage import SPONSOR_COVERAGE
 from services.insights.measures.grouping import LEVEL, UNIT
-from services.insights.measures.keeping import Measured, read_measured
+from services.insights.measures.keeping import AttributeTold, Measured, read_comparisons, read_measured
 from services.insights.measures.loading import load_cycles
 from services.insights.measures.measure import WHOLE, Measure, Value
 from services.insights.measures.outcomes import ADVOCACY
 from services.insights.measures.taking import MEASURES
 from services.insights.offsets import Offsets, lag_of
 from services.insights.paging import cut, read_cursor, write_cursor
-from services.insights.projection import TOPICS
+from services.insights.projection import topics_of
 from services.insights.tables import (
     achievements,
     clock,
@@ -87,11 +92,13 @@ class Reader:
     Args:
         engine: the database, with transactions that see one moment.
         ends: tells where the partitions end, as far as that was looked at.
+        attributes: the protected attributes that the company compares by; none by default.
     """
 
-    def __init__(self, engine: Engine, ends: Callable[[], Offsets]) -> None:
+    def __init__(self, engine: Engine, ends: Callable[[], Offsets], attributes: Sequence[str] = ()) -> None:
         self._engine = engine
         self._ends = ends
+        self._attributes = attributes
 
     # -- the whole --------------------------------------------------------------------------------
 
@@ -125,7 +132,7 @@ class Reader:
                 standing=standing_gaps,
             ),
             deliveries=DeliveryTotals(**{name: by_outcome.get(name, 0) for name in DeliveryTotals.model_fields}),
-            progress=_topic_progress(counts, lag_of(projected, self._ends())),
+            progress=_topic_progress(counts, lag_of(projected, self._ends()), topics_of(self._attributes)),
         )
 
     def measured(self) -> Measured:
@@ -182,6 +189,45 @@ class Reader:
                 if moment.measure == name
             ],
         )
+
+    def comparisons(self) -> Comparisons:
+        """Return what is told by protected attributes.
+
+        Raises:
+            NotKnown: the company compares by none.
+        """
+        told, _ = self.for_comparisons()
+        return Comparisons(
+            caution=CAUTION,
+            attributes=[
+                AttributeCompared(
+                    attribute=of.attribute,
+                    as_of=of.at,
+                    k=of.k,
+                    hidden=of.hidden,
+                    items=[
+                        MeasureCompared(
+                            **_definition(measure),
+                            values=[_compared(one) for one in of.values if one.measure == measure.name],
+                        )
+                        for measure in COMPARISONS
+                    ],
+                )
+                for of in told
+            ],
+        )
+
+    def for_comparisons(self) -> tuple[list[AttributeTold], dict[str, str]]:
+        """Return what is told by protected attributes, and the cycles' titles.
+
+        Raises:
+            NotKnown: the company compares by none.
+        """
+        if not self._attributes:
+            raise NotKnown("nothing is compared by protected attributes here (PROTECTED_ATTRIBUTES is empty)")
+        with self._engine.connect() as connection:
+            titles = connection.execute(select(cycles.c.cycle_id, cycles.c.title).where(cycles.c.title.is_not(None)))
+            return read_comparisons(connection, self._attributes), dict(titles.tuples().all())
 
     def coverage(self) -> Coverage:
         """Return the share of active employees with an active sponsor; see `services.insights.measures.coverage`."""
@@ -545,6 +591,11 @@ def _value(value: Value) -> MeasureValue:
     return MeasureValue(**{name: getattr(value, name) for name in MeasureValue.model_fields})
 
 
+def _compared(one: Compared) -> ComparedValue:
+    own = {name: getattr(one, name) for name in ComparedValue.model_fields if name != "as_of"}
+    return ComparedValue(as_of=one.at, **own)
+
+
 def _share(value: Value) -> dict[str, Any]:
     share = None if value.value is None else round(value.value, 4)
     return {"active": value.whole, "covered": value.part, "share": share}
@@ -597,7 +648,9 @@ def _career_events(counts: Iterable[RowMapping]) -> dict[str, int]:
     return dict(sorted(total.items()))
 
 
-def _topic_progress(counts: Iterable[RowMapping], lag: Mapping[Partition, int]) -> list[TopicProgress]:
+def _topic_progress(
+    counts: Iterable[RowMapping], lag: Mapping[Partition, int], topics: Iterable[str]
+) -> list[TopicProgress]:
     projected: Counter[str] = Counter()
     unreadable: Counter[str] = Counter()
     for row in counts:
@@ -611,5 +664,5 @@ def _topic_progress(counts: Iterable[RowMapping], lag: Mapping[Partition, int]) 
             unreadable=unreadable[topic],
             lag=sum(records for (name, _), records in lag.items() if name == topic) if lag else None,
         )
-        for topic in TOPICS
+        for topic in topics
     ]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
@@ -21,10 +21,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from services.insights.app import NAME
 from services.insights.applying import Partition, Projection, apply_run
 from services.insights.offsets import GroupBusy, LogEnds
-from services.insights.projection import TOPICS, project
-from services.insights.schema import NewerSchema, create_schema
+from services.insights.projection import AttributesKept, project, topics_of
+from services.insights.schema import NewerSchema, create_schema, keep_attributes
 from services.insights.settings import InsightsSettings
-from services.insights.tables import metadata
+from services.insights.tables import TOLD, attribute_names, metadata
 from shared.database import open_database, trouble
 from shared.service.settings import describe_settings
 from shared.streaming.connection import security
@@ -42,7 +42,13 @@ class Stalled(Exception):
     """Kafka gave no record for a while, and there must be more; the message says where."""
 
 
-def rebuild(engine: Engine, bootstrap_servers: str, keys: Keyring, tell: Callable[[int, int], None]) -> int:
+def rebuild(
+    engine: Engine,
+    bootstrap_servers: str,
+    keys: Keyring,
+    tell: Callable[[int, int], None],
+    attributes: Collection[str] = (),
+) -> int:
     """Fill the database anew with what the log holds now; return how many records could not be read.
 
     Such records have been dead letters since insights read them first, and are not written as such again.
@@ -52,6 +58,7 @@ def rebuild(engine: Engine, bootstrap_servers: str, keys: Keyring, tell: Callabl
         bootstrap_servers: Kafka.
         keys: open what is sealed.
         tell: told how many records are projected, of how many, at least once a second.
+        attributes: the protected attributes that are kept.
 
     Raises:
         GroupBusy: insights is running; nothing was done.
@@ -59,20 +66,24 @@ def rebuild(engine: Engine, bootstrap_servers: str, keys: Keyring, tell: Callabl
         kafka.errors.KafkaError: Kafka is away.
         sqlalchemy.exc.SQLAlchemyError: the database is away, or did not take it.
     """
-    log = LogEnds(bootstrap_servers, NAME)
+    topics = topics_of(attributes)
+    kept = AttributesKept(frozenset(attributes), keys.is_erased)
+    log = LogEnds(bootstrap_servers, NAME, topics)
     create_schema(engine)
+    keep_attributes(engine, attributes)
     # First the group, which can't be set back while it has members, then the tables: whoever starts insights in the
     # meantime makes it read from the beginning, and it and we pass over what the other has done.
-    log.set_group({(topic, partition): 0 for topic in TOPICS for partition in range(PARTITIONS)})
+    log.set_group({(topic, partition): 0 for topic in topics for partition in range(PARTITIONS)})
     ends = log.ends()
     with engine.begin() as connection:
         for table in metadata.sorted_tables:
-            connection.execute(table.delete())
+            if table not in (*TOLD, attribute_names):
+                connection.execute(table.delete())
     unreadable = done = 0
     told = monotonic()
     tell(0, sum(ends.values()))
     for run in _runs(bootstrap_servers, ends):
-        projections = [_projection(record) for record in keys.open_all(run)]
+        projections = [_projection(record, kept) for record in keys.open_all(run)]
         apply_run(engine, projections)
         unreadable += sum(projection.projected is None for projection in projections)
         done += len(run)
@@ -116,9 +127,9 @@ def _record(found: Any) -> Record:
     return Record(found.topic, found.partition, found.offset, found.key, found.value, tuple(found.headers), time)
 
 
-def _projection(record: Record) -> Projection:
+def _projection(record: Record, kept: AttributesKept) -> Projection:
     try:
-        projected = project(record)
+        projected = project(record, kept)
     except (Poison, ValidationError):
         projected = None
     return Projection(record.topic, record.partition, record.offset, projected)
@@ -156,7 +167,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     engine = open_database(settings.database_url, "insights")
     try:
         with opened_keyring(settings, settings.kafka_bootstrap_servers) as keys:
-            unreadable = rebuild(engine, settings.kafka_bootstrap_servers, keys, _Telling())
+            unreadable = rebuild(
+                engine, settings.kafka_bootstrap_servers, keys, _Telling(), settings.protected_attributes
+            )
     except (GroupBusy, Stalled, KafkaError, BadKeys, NewerSchema, SQLAlchemyError, OSError) as error:
         said = trouble(error) if isinstance(error, SQLAlchemyError) else str(error) or type(error).__name__
         sys.stderr.write(f"\nrebuild: {said}\n")

@@ -446,6 +446,23 @@ class DeliveryRow(Row):
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class AttributesRow(Row):
+    """The protected attributes that a subject states; without any they are taken back, and the row goes.
+
+    Of two statements the one that came later holds, as Kafka keeps it when it compacts the topic.
+    """
+
+    table: ClassVar[Table] = tables.attributes
+    newer_by: ClassVar[tuple[str, ...]] = ("log_offset",)
+
+    subject: str
+    log_offset: int
+    employee_id: EmployeeId | None = None
+    said_at: datetime | None = None
+    said: Document = None
+
+
 KINDS: tuple[type[Row], ...] = (
     ProfileRow,
     TieRow,
@@ -469,6 +486,7 @@ KINDS: tuple[type[Row], ...] = (
     GapOpenedRow,
     GapHistoryRow,
     DeliveryRow,
+    AttributesRow,
 )
 """Every kind of row, in the order in which they are written; the same in every process, as with the order of keys."""
 

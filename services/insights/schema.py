@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -9,9 +10,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, Engine, inspect, select, text
 
-from services.insights.tables import MEASURED, cycles
+from services.insights.tables import MEASURED, TOLD, attribute_names, attributes, cycles, event_counts, progress
+from shared.streaming.topics import ATTRIBUTES
 
 FIRST: Final = "0001"
 """The schema as it was when Alembic came: databases from before have its tables, and no note of a revision."""
@@ -53,6 +55,30 @@ def create_schema(engine: Engine) -> None:
             command.stamp(config, FIRST)
         command.upgrade(config, "head")
         _let_dashboards_read(connection)
+
+
+def keep_attributes(engine: Engine, names: Collection[str]) -> bool:
+    """Let the read model be of these protected attributes and no others; tell whether it was of others before.
+
+    Then all of them are dropped, and their topic is read anew, for what it says of a name that is new was passed over
+    until now. What was told by an attribute that is compared by no more goes as well.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: the database did not take it; nothing has changed then.
+    """
+    with engine.begin() as connection:
+        _take_turns(connection)
+        if set(connection.execute(select(attribute_names.c.name)).scalars()) == set(names):
+            return False
+        for table in (attribute_names, attributes):
+            connection.execute(table.delete())
+        for table in (progress, event_counts):
+            connection.execute(table.delete().where(table.c.topic == ATTRIBUTES))
+        for table in TOLD:
+            connection.execute(table.delete().where(table.c.attribute.not_in(names)))
+        if names:
+            connection.execute(attribute_names.insert(), [{"name": name} for name in sorted(names)])
+        return True
 
 
 def _take_turns(connection: Connection) -> None:

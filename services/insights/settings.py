@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from shared.processing import read_processing
 from shared.service.access import AccessSettings
-from shared.service.settings import http_port
+from shared.service.settings import AttributeSettings, http_port
 from shared.streaming.service import StreamSettings
 
 
@@ -36,7 +36,7 @@ def _processing(path: Path) -> Path:
     return path
 
 
-class InsightsSettings(StreamSettings, AccessSettings):
+class InsightsSettings(StreamSettings, AccessSettings, AttributeSettings):
     """Settings of `python -m services.insights`."""
 
     model_config = SettingsConfigDict(env_prefix="INSIGHTS_", hide_input_in_errors=True)
@@ -65,3 +65,12 @@ class InsightsSettings(StreamSettings, AccessSettings):
     least_group: int = Field(
         10, ge=5, le=1000, description="people whom a group has at least to be shown beside others (k)"
     )
+
+    @model_validator(mode="after")
+    def _comparisons_are_for_few(self) -> InsightsSettings:
+        if self.protected_attributes and self.access_file is None:
+            raise ValueError(
+                "PROTECTED_ATTRIBUTES: needs ACCESS_FILE, for comparisons are for the people team, and each reading is "
+                "noted"
+            )
+        return self

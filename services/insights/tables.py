@@ -278,6 +278,25 @@ counted_events = Table(
     comment="the first 64 bits of BLAKE2b of each career event's id: an event that was written twice counts once",
 )
 
+attributes = Table(
+    "attributes",
+    metadata,
+    _id("subject", key=True),
+    Column("log_offset", BigInteger, nullable=False),
+    _id("employee_id"),
+    Column("said_at", UtcTime),
+    Column("said", Json),
+    Index("attributes_by_employee", "employee_id"),
+    comment="protected attributes that a company compares by, as each subject last stated them",
+)
+
+attribute_names = Table(
+    "attribute_names",
+    metadata,
+    Column("name", String, primary_key=True),
+    comment="the attributes that `attributes` was filled for",
+)
+
 measured = Table(
     "measured",
     metadata,
@@ -316,6 +335,38 @@ measurements_over_time = Table(
     Column("value", Float),
     comment="what a measure of the whole company came to at earlier moments, by what is known of them today",
 )
+
+comparisons = Table(
+    "comparisons",
+    metadata,
+    Column("attribute", String, primary_key=True),
+    Column("at", UtcTime, primary_key=True),
+    Column("measure", String, primary_key=True),
+    _id("cycle_id", key=True),
+    Column("dimension", String, primary_key=True),
+    _id("group_id", key=True),
+    Column("value_id", Text, primary_key=True),
+    Column("place", Integer, nullable=False),
+    Column("part", BigInteger, nullable=False),
+    Column("whole", BigInteger, nullable=False),
+    Column("value", Float, nullable=False),
+    Column("low", Float, nullable=False),
+    Column("high", Float, nullable=False),
+    comment="what was told by protected attributes, by quarter; what was told before decides what may be told next",
+)
+
+compared = Table(
+    "compared",
+    metadata,
+    Column("attribute", String, primary_key=True),
+    Column("at", UtcTime, primary_key=True),
+    Column("k", Integer, nullable=False),
+    Column("hidden", Integer, nullable=False),
+    comment="the quarters in which an attribute was compared by, and how many views were not told",
+)
+
+TOLD: Final = (comparisons, compared)
+"""What has been told stays so when the read model is made anew."""
 
 MEASURED: Final = (measured, measurements, measurements_over_time)
 """What is worked out from the other tables, in a transaction of its own."""

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from services.scim.claims import Claims
 from services.scim.following import ResourceLog
 from services.scim.handlers import ROOT, Door
 from services.scim.metrics import ACK_SECONDS, BYTES_IN_FLIGHT, RECORDS_IN_FLIGHT
@@ -32,8 +33,8 @@ _MAX_IN_FLIGHT_BYTES: Final = 16 * 1024 * 1024
 
 def build(settings: ScimSettings) -> Scim:
     """Return the service; connects to nothing."""
-    view = View()
-    resources = ResourceLog(settings.kafka_bootstrap_servers, view)
+    view, claims = View(), Claims()
+    resources = ResourceLog(settings.kafka_bootstrap_servers, view, claims)
     sink = KafkaSink(
         settings.kafka_bootstrap_servers,
         name=NAME,
@@ -47,7 +48,7 @@ def build(settings: ScimSettings) -> Scim:
     health = Health()
     health.require("kafka", sink.objection)
     health.require("log", resources.objection)
-    return Scim(sink, resources, http_app(settings, view, resources, sink, health))
+    return Scim(sink, resources, http_app(settings, view, claims, resources, sink, health))
 
 
 class Scim:
@@ -76,14 +77,16 @@ class Scim:
 def http_app(
     settings: ScimSettings,
     view: View,
+    claims: Claims,
     resources: Log,
     sink: Sink,
     health: Health,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> ASGIApp:
-    """Return the HTTP application over `view`, `resources` and `sink`, wherever these are."""
+    """Return the HTTP application over `view` and `claims`, as `resources` has them, and `sink`, wherever these are."""
     storage = Storage(
         view,
+        claims,
         resources,
         sink,
         read_declaration(settings.sources_dir),

@@ -1,4 +1,4 @@
-"""Reads `scim.resources` into the view, and goes on reading: what others write, and what we wrote."""
+"""Reads `scim.resources` into the view and the claims, and goes on reading: what others write, and what we wrote."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import orjson
 import structlog
 from aiokafka.errors import KafkaError
 
+from services.scim.claims import KIND, Claims
 from services.scim.metrics import RESOURCES, UNREADABLE
 from services.scim.schema import Kind, read_resource
 from services.scim.view import View
@@ -19,11 +20,14 @@ _AGAIN_AFTER_SECONDS = 1.0
 log = structlog.get_logger(__name__)
 
 
-def learn(view: View, key: bytes, value: bytes | None) -> None:
-    """Have the view hold what a record says; one that can't be read is passed over."""
+def learn(view: View, claims: Claims, key: bytes, value: bytes | None) -> None:
+    """Have the view and the claims hold what a record says; one that can't be read is passed over."""
     kind_said, _, resource_id = key.decode("utf-8", "replace").partition("/")
     kind: Kind = "Group" if kind_said == "Group" else "User"
     try:
+        if kind_said == KIND:
+            claims.learn(key.decode(), value)
+            return
         view.put(kind, resource_id, None if value is None else read_resource(kind, orjson.loads(value)))
     except ValueError as exc:  # pydantic's errors, and JSON's, are of this kind
         # Never its text: that is people's business.
@@ -35,8 +39,9 @@ def learn(view: View, key: bytes, value: bytes | None) -> None:
 class ResourceLog:
     """The topic, followed into a view; waits for Kafka where it is away at the start."""
 
-    def __init__(self, bootstrap_servers: str, view: View) -> None:
+    def __init__(self, bootstrap_servers: str, view: View, claims: Claims) -> None:
         self._view = view
+        self._claims = claims
         self._follower = Follower(bootstrap_servers, SCIM_RESOURCES, PARTITIONS, self._learn)
         self._trouble: str | None = "reading the log"
 
@@ -75,4 +80,4 @@ class ResourceLog:
         await self._follower.catch_up()
 
     def _learn(self, key: bytes, value: bytes | None) -> None:
-        learn(self._view, key, value)
+        learn(self._view, self._claims, key, value)

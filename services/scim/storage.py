@@ -7,8 +7,8 @@ written and not told never would be.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any, Final, Protocol, cast
 from uuid import uuid4
@@ -30,10 +30,11 @@ from scim2_models import (
 )
 from scim2_server.storage import AsyncScimStorage, SearchPage
 
+from services.scim.claims import Claim, Claims, names_taken, taken_by_another
 from services.scim.metrics import CHANGES, DELIVERIES
 from services.scim.schema import Kind, User, write_resource
 from services.scim.telling import Body, told
-from services.scim.view import View, employee_number, is_active, page_of
+from services.scim.view import View, page_of
 from shared.sources.declaration import Declaration
 from shared.sources.delivery import Delivery, to_record
 from shared.sources.mapping import key_of
@@ -42,6 +43,8 @@ from shared.streaming.sink import NotWritten, RecordTooLarge
 from shared.streaming.topics import SCIM_RESOURCES
 
 RETRY_AFTER_SECONDS: Final = 5
+_STEPS_OF_A_CHANGE: Final = 4
+"""To claim, to read that back, to tell and to write; each is given up after `seconds`."""
 _RESOURCES_BETWEEN_PAUSES: Final = 100
 """Resources that a filter is tried on before others get their turn on the event loop."""
 
@@ -74,7 +77,8 @@ class Storage(AsyncScimStorage):
 
     Args:
         view: what is provisioned, as `log` has it.
-        log: the topic that it is made of.
+        claims: who is about to take which name, as `log` has it.
+        log: the topic that both are made of.
         sink: the way to Kafka.
         declaration: the source that deliveries are of.
         seconds: how long the log may take to be read to its end, and a search.
@@ -85,6 +89,7 @@ class Storage(AsyncScimStorage):
     def __init__(
         self,
         view: View,
+        claims: Claims,
         log: Log,
         sink: Sink,
         declaration: Declaration,
@@ -94,12 +99,14 @@ class Storage(AsyncScimStorage):
         now: Callable[[], datetime],
     ) -> None:
         self._view = view
+        self._claims = claims
         self._log = log
         self._sink = sink
         self._declaration = declaration
         self._seconds = seconds
         self._largest = largest
         self._now = now
+        self._process = uuid4().hex
         self._one_at_a_time = asyncio.Lock()
 
     async def get(
@@ -182,25 +189,47 @@ class Storage(AsyncScimStorage):
     async def _write(
         self, kind: Kind, before: Resource[Any] | None, after: Resource[Any], version: str, now: datetime
     ) -> Resource[Any]:
-        if isinstance(after, User) and after.user_name:
-            owner = self._view.owner_of(after.user_name)
-            if owner not in (None, after.id):
-                raise UniquenessException(detail="another user has this userName")
-            number = employee_number(after)
-            if number and is_active(after) and set(self._view.holders_of(number)) - {after.id}:
-                raise UniquenessException(
-                    detail="another active user has this employeeNumber; leave it out of the others"
-                )
+        self._ensure_unique(after)
         value = orjson.dumps(write_resource(after))
         if len(value) > self._largest:
             raise PayloadTooLargeException(
                 detail=f"the {kind.lower()} has more than {self._largest} bytes; provision fewer members or values"
             )
+        names = names_taken(before, after)
+        if names:
+            await self._claim(names)
+            try:
+                self._ensure_unique(after)  # who held a name before us has written by now
+            except UniquenessException:
+                await self._let_go(names)
+                raise
         await self._tell(told(self._view, before, after, version, now))
         await self._send([Output(SCIM_RESOURCES, _key(kind, str(after.id)), value)])
         CHANGES.labels(kind, "created" if before is None else "changed").inc()
+        if names:  # only now, or another could find neither the claim nor the user
+            await self._let_go(names)
         await self._catch_up()
         return after
+
+    def _ensure_unique(self, resource: Resource[Any]) -> None:
+        if isinstance(resource, User) and (taken := taken_by_another(self._view, resource)) is not None:
+            raise UniquenessException(detail=taken)
+
+    async def _claim(self, names: Sequence[str]) -> None:
+        """Return once these names are ours to give, for as long as it takes to write."""
+        at = self._now()
+        claim = Claim(by=self._process, at=at, until=at + timedelta(seconds=_STEPS_OF_A_CHANGE * self._seconds))
+        await self._send([Output(SCIM_RESOURCES, name.encode(), claim.as_json()) for name in names])
+        await self._catch_up()
+        if not self._claims.holds(names, self._process):
+            await self._let_go(name for name in names if self._claims.holds([name], self._process))
+            raise Unavailable(detail="another process gives this userName or employeeNumber just now; ask for it again")
+        # Two steps are left. A process that stood still for so long that it can't take them in time stops here.
+        if self._now() > claim.until - timedelta(seconds=2 * self._seconds):
+            raise Unavailable(detail="Kafka took too long to say whether the name is free; ask for it again")
+
+    async def _let_go(self, names: Iterable[str]) -> None:
+        await self._send([Output(SCIM_RESOURCES, name.encode(), None) for name in names])
 
     async def _tell(self, bodies: Sequence[Body]) -> None:
         now = self._now()

@@ -31,9 +31,8 @@ def build(settings: SourcesSettings) -> StreamService:
     fetcher = Fetcher(sources, accounts, give_up_seconds=settings.fetch_give_up_after_seconds)
     # Where records are fetched, a run has to end within Kafka's patience, however slowly an API lets itself be asked.
     fetches = any(source.fetch is not None and accounts.get(name) is not None for name, source in sources.items())
-    service.consume(
-        [SOURCES_RECEIVED], DeliveryHandler(sources, fetcher), max_run=_FETCHED_TOGETHER if fetches else 500
-    )
+    handler = DeliveryHandler(sources, fetcher, takes_attributes=bool(settings.protected_attributes))
+    service.consume([SOURCES_RECEIVED], handler, max_run=_FETCHED_TOGETHER if fetches else 500)
     poller = Poller(
         sources,
         accounts,

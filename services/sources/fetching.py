@@ -14,6 +14,7 @@ from services.sources.accounts import Accounts, GivenUp, NotHad, Question
 from services.sources.metrics import FETCHES
 from shared.sources.apis import KEY, Fetch
 from shared.sources.declaration import Declaration
+from shared.sources.delivery import Unfetched
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +23,6 @@ class Wanted:
 
     source: str
     key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unfetched:
-    """Why a record was not had; in words for whoever reads the dead letter, without its key."""
-
-    reason: str
 
 
 class Fetcher:

@@ -8,21 +8,26 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
-from services.sources.fetching import Unfetched, Wanted
+from services.sources.fetching import Wanted
 from services.sources.metrics import DELIVERIES, EVENTS, LAST_SEEN
 from shared.contracts.ids import EventId, feed_event_id
 from shared.sources.declaration import Declaration
 from shared.sources.delivery import Delivery, read_delivery
 from shared.sources.expressions import Unmappable
 from shared.sources.mappers import read
-from shared.sources.mapping import MappedEvent, record_wanted, to_output
+from shared.sources.mapping import Mapped, MappedEvent, records_wanted, to_output
 from shared.streaming.records import SOURCE_HEADER, Output, Record
 from shared.streaming.service import buried
+from shared.streaming.topics import ATTRIBUTES_FEED
 
 SERVICE: Final = "sources"
 _REMEMBERED: Final = 100_000
 """Event ids that are remembered to drop repetitions early. An economy only: whoever reads a feed knows them by id."""
 _UNKNOWN: Final = "unknown"
+_NOT_LET_IN: Final = (
+    "it states protected attributes, and none is let in here: name those that your company compares by in "
+    "PROTECTED_ATTRIBUTES, or take the rule out of the source's file"
+)
 
 
 class Records(Protocol):
@@ -33,11 +38,18 @@ class Records(Protocol):
 
 
 class DeliveryHandler:
-    """Handles runs of deliveries; holds nothing that a restart would miss."""
+    """Handles runs of deliveries; holds nothing that a restart would miss.
 
-    def __init__(self, sources: Mapping[str, Declaration], records: Records) -> None:
+    Args:
+        sources: the sources' files, by name.
+        records: where records are had that deliveries name.
+        takes_attributes: whether protected attributes are let in.
+    """
+
+    def __init__(self, sources: Mapping[str, Declaration], records: Records, *, takes_attributes: bool = False) -> None:
         self._sources = sources
         self._records = records
+        self._takes_attributes = takes_attributes
         self._seen: OrderedDict[EventId, None] = OrderedDict()
         for name in sources:  # so that a rate over an outcome that never came is 0 and not absent
             for outcome in ("mapped", "ignored", "dead"):
@@ -57,11 +69,10 @@ class DeliveryHandler:
         return outputs
 
     async def _fetched(self, run: Sequence[Record]) -> Mapping[Wanted, Any]:
-        wanted = []
+        wanted: list[Wanted] = []
         for record in run:
             with suppress(Exception):  # whatever is wrong with it is said when it is read
-                if (what := _wanted(*self._opened(record))) is not None:
-                    wanted.append(what)
+                wanted += _wanted(*self._opened(record))
         return await self._records.fetch(wanted) if wanted else {}
 
     def _read(self, record: Record, fetched: Mapping[Wanted, Any]) -> Iterable[Output]:
@@ -70,7 +81,8 @@ class DeliveryHandler:
             declaration, delivery = self._opened(record)
             label = declaration.name
             LAST_SEEN.labels(label).set(record.time.timestamp())
-            mapped = read(declaration, _with_record(declaration, delivery, fetched))
+            records = {what.key: fetched[what] for what in _wanted(declaration, delivery)}
+            mapped = self._let_in(read(declaration, replace(delivery, records=records) if records else delivery))
         except Exception:
             DELIVERIES.labels(label, "dead").inc()
             raise
@@ -91,6 +103,12 @@ class DeliveryHandler:
             raise Unmappable(f"there is no source {delivery.source[:100]!r} in SOURCES_DIR; there are {known}")
         return self._sources[delivery.source], delivery
 
+    def _let_in(self, mapped: Mapped) -> Mapped:
+        if self._takes_attributes or not any(event.feed == ATTRIBUTES_FEED for event in mapped.events):
+            return mapped
+        others = tuple(event for event in mapped.events if event.feed != ATTRIBUTES_FEED)
+        return replace(mapped, events=others, faults=(*mapped.faults, _NOT_LET_IN))
+
     def _was_seen(self, event: MappedEvent) -> bool:
         event_id = feed_event_id(event.source, event.id)
         if event_id in self._seen:
@@ -105,16 +123,5 @@ def _with_name(output: Output, source: str) -> Output:
     return replace(output, headers=(*output.headers, (SOURCE_HEADER, source.encode())))
 
 
-def _wanted(declaration: Declaration, delivery: Delivery) -> Wanted | None:
-    key = record_wanted(declaration, delivery)
-    return None if key is None else Wanted(declaration.name, key)
-
-
-def _with_record(declaration: Declaration, delivery: Delivery, fetched: Mapping[Wanted, Any]) -> Delivery:
-    what = _wanted(declaration, delivery)
-    if what is None:
-        return delivery
-    found = fetched[what]
-    if isinstance(found, Unfetched):
-        raise Unmappable(found.reason)
-    return replace(delivery, fetched=found)
+def _wanted(declaration: Declaration, delivery: Delivery) -> list[Wanted]:
+    return [Wanted(declaration.name, key) for key in records_wanted(declaration, delivery)]

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from pydantic import ValidationError
 
 from shared.sources.known_rows import read_known_rows
 from shared.sources.polling import Cursor
-from shared.streaming.connection import security
+from shared.streaming.following import Follower
 from shared.streaming.records import Output
 from shared.streaming.topics import PARTITIONS, SOURCES_CURSORS
-
-_PLACES: Final = tuple(TopicPartition(SOURCES_CURSORS, number) for number in range(PARTITIONS))
 
 
 class KafkaMemory:
@@ -28,20 +23,18 @@ class KafkaMemory:
         Raises:
             KafkaError: it can't be read.
         """
-        consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap_servers, **security(), enable_auto_commit=False)
-        await consumer.start()
+        found: bytes | None = None
+
+        def learn(key: bytes, value: bytes | None) -> None:
+            nonlocal found
+            if key == name.encode():
+                found = value
+
+        cursors = Follower(self._bootstrap_servers, SOURCES_CURSORS, PARTITIONS, learn)
         try:
-            consumer.assign(_PLACES)
-            await consumer.seek_to_beginning(*_PLACES)
-            ends = await consumer.end_offsets(_PLACES)
-            found: bytes | None = None
-            while any([await consumer.position(place) < ends[place] for place in _PLACES]):
-                for records in (await consumer.getmany(timeout_ms=200)).values():
-                    for record in records:
-                        if record.key == name.encode():
-                            found = record.value
+            await cursors.start()  # returns at the end
         finally:
-            await consumer.stop()
+            await cursors.stop()
         return _cursor(found)
 
     async def known_rows(self, owner: str) -> dict[str, bytes | int]:

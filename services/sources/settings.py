@@ -9,13 +9,13 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from shared.service.secrets import pairs_of
-from shared.service.settings import http_port
+from shared.service.settings import AttributeSettings, http_port
 from shared.sources.declaration import Declaration
 from shared.sources.files import BadDeclaration, read_sources, sources_dir
 from shared.streaming.service import StreamSettings
 
 
-class SourcesSettings(StreamSettings):
+class SourcesSettings(StreamSettings, AttributeSettings):
     """Where the sources' files are."""
 
     model_config = SettingsConfigDict(env_prefix="SOURCES_")

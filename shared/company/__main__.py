@@ -14,6 +14,7 @@ from shared.company.population import (
     ACHIEVEMENTS_A_YEAR,
     Company,
     achievements,
+    attributes,
     employees,
     endorsements,
     org_units,
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write the company that `arguments` call for; end quietly when the reader has had enough."""
     asked = _parser().parse_args(arguments)
     company = Company(asked.employees, asked.seed)
-    chosen = _PARTS if asked.feed == "all" else {asked.feed: _PARTS[asked.feed]}
+    chosen = _PARTS if asked.feed == "all" else {asked.feed: {**_PARTS, **_ON_DEMAND}[asked.feed]}
     parts = dict(chosen)
     if "achievements" in parts:
         parts["achievements"] = partial(achievements, a_year=asked.achievements)
@@ -49,6 +50,8 @@ _PARTS: Final[Mapping[str, Callable[[Company], Iterator[FeedRecord]]]] = {
     "achievements": achievements,
     "endorsements": endorsements,
 }
+_ON_DEMAND: Final[Mapping[str, Callable[[Company], Iterator[FeedRecord]]]] = {"attributes": attributes}
+"""What not all companies let in."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -59,7 +62,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--employees", type=_at_least_one, default=240, metavar="N", help="how many (default: 240)")
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="another seed, another company (default: 1)")
-    parser.add_argument("--feed", choices=(*_PARTS, "all"), default="all", help="which events (default: all)")
+    parser.add_argument(
+        "--feed",
+        choices=(*_PARTS, *_ON_DEMAND, "all"),
+        default="all",
+        help="which events (default: all but attributes: made-up values, for who compares by protected attributes)",
+    )
     parser.add_argument(
         "--achievements",
         type=_at_least_one,

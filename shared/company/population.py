@@ -10,7 +10,7 @@ departments, then team after team of up to eight, each with its lead first. A ma
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -132,6 +132,23 @@ def endorsements(company: Company) -> Iterator[FeedRecord]:
         past = past_endorsement(company, index)
         if past:
             yield _endorsement_record(index, past)
+
+
+def attributes(company: Company) -> Iterator[FeedRecord]:
+    """Yield made-up values of protected attributes; some people say nothing, and depend on nothing else about them."""
+    for index in range(company.size):
+        draws = Draws(company.seed, _ATTRIBUTES, index)
+        values = {name: draws.weighted(weights) for name, (_, weights) in _VALUES.items()}
+        who = employee_id(index)
+        yield feed_record(
+            "attributes",
+            event_id=f"attributes-{index + 1}",
+            source="hris",
+            event_type="attributes.stated",
+            subject=who,
+            time=_at(_FOUNDED),
+            data={"employee_id": who, "values": {name: _VALUES[name][0][at] for name, at in values.items()}},
+        )
 
 
 @dataclass(frozen=True)
@@ -716,9 +733,15 @@ _ROOT: Final = UnitId("company")
 _FOUNDED: Final = date(2010, 1, 4)
 _PYRAMID: Final = (18, 28, 28, 18, 8)
 """How often each level from 1 up occurs in a team, below its lead."""
+_VALUES: Final[Mapping[str, tuple[Sequence[str | None], Sequence[int]]]] = {
+    "gender": (("woman", "man", "non-binary", "declined", None), (43, 47, 2, 3, 5)),
+    "age_band": (("under 30", "30 to 39", "40 to 49", "50 and over", None), (22, 35, 24, 14, 5)),
+}
+"""Of each protected attribute the values that people have, and how many of 100 have each."""
 _NONE_ONE_TWO: Final = (0, 1, 2)
 
 # What a row of draws is for; each purpose has its own, so that a change to one leaves the others as they were.
 (
     _PERSON, _NAME, _PLACE, _TEAM_PLACE, _LEVEL, _LEAD, _JIRA, _SPONSORS, _PAST, _MENTORS, _MATES, _DONE, _ENDORSED,
-) = range(1, 14)  # fmt: skip
+    _ATTRIBUTES,
+) = range(1, 15)  # fmt: skip

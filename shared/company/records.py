@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from shared.contracts.cloudevents import write_feed_event
 
-Feed = Literal["people", "achievements", "cycles", "endorsements"]
+Feed = Literal["people", "achievements", "cycles", "endorsements", "attributes"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ def _known_timezone(name: str) -> str:
 Timezone = Annotated[str, AfterValidator(_known_timezone)]
 Locale = Annotated[str, Field(max_length=100, description="a BCP 47 tag, as de or en-GB; or several, as browsers do")]
 Id = Annotated[str, Field(min_length=1, max_length=200)]
+AttributeName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
 # -- feeds.people ---------------------------------------------------------------------------------
 
@@ -312,11 +313,30 @@ ENDORSEMENTS: Mapping[str, type[Payload]] = {
     "prompt.snoozed": PromptPutOff,
 }
 
+# -- feeds.attributes -----------------------------------------------------------------------------
+
+
+class AttributesStated(Payload):
+    """``attributes.stated``: the protected attributes that its subject says of an employee, all of them.
+
+    Values are the company's own words. It takes the place of what the same subject said before. That somebody does not
+    want to say is a value too, as "declined". Of attributes that the company does not compare by, nothing is kept.
+    """
+
+    employee_id: Annotated[EmployeeId, Field(min_length=1, max_length=200)]
+    values: Mapping[AttributeName, Annotated[str, Field(min_length=1, max_length=100)] | None] = Field(
+        description="by attribute, as {gender: woman, disability: declined}; null, or left out: not said"
+    )
+
+
+ATTRIBUTES: Mapping[str, type[AttributesStated]] = {"attributes.stated": AttributesStated}
+
 SHAPES: Mapping[str, Mapping[str, type[Payload]]] = {
     "people": PEOPLE,
     "achievements": ACHIEVEMENTS,
     "cycles": CYCLES,
     "endorsements": ENDORSEMENTS,
+    "attributes": ATTRIBUTES,
 }
 """All of them, by feed."""
 

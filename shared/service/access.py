@@ -31,8 +31,9 @@ from shared.service.settings import ServiceSettings
 from shared.yaml_files import read_yaml
 
 Role = Literal["people-team", "sponsor", "protege", "operator"]
-Sort = Literal["measures", "employees", "prompts", "gaps", "explanations", "system"]
-"""What can be read: figures of many people, people, what was asked of whom, why, and how the system does."""
+Sort = Literal["measures", "comparisons", "employees", "prompts", "gaps", "explanations", "system"]
+"""What can be read: figures of many people, those by protected attributes, people, what was asked of whom, why, and how
+the system does."""
 
 MAY_READ: Final[Mapping[Role, frozenset[Sort]]] = {
     "people-team": frozenset(get_args(Sort)),
@@ -191,8 +192,10 @@ class Doors:
 
 def may_read(reader: Reader, sort: Sort) -> bool:
     """Tell whether a reader may read this sort of data, be it some of it."""
-    if reader.units and sort == "explanations":
-        return False  # an explanation goes by an id alone, before anybody knows of which unit it is
+    if reader.units and sort in ("explanations", "comparisons"):
+        # An explanation goes by an id alone, before anybody knows of which unit it is; and whoever looks after few
+        # people knows most of them, which is half of what it takes to work out the others.
+        return False
     return sort in MAY_READ[reader.role]
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import ssl
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, FilePath, SecretStr, ValidationInfo, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.contracts.feeds import AttributeName
 
 _SHORTEST_KEY: Final = 32
 _MASTER_KEY_BYTES: Final = 32
@@ -205,6 +207,24 @@ class ServiceSettings(PersonKeySettings, KafkaSecuritySettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", validation_alias="LOG_LEVEL", description="the least grave level that is logged"
     )
+
+
+class AttributeSettings(ServiceSettings):
+    """Whether protected attributes are taken in: the same for all who let them in, and for insights, which compares."""
+
+    protected_attributes: Annotated[tuple[AttributeName, ...], NoDecode] = Field(
+        (),
+        validation_alias="PROTECTED_ATTRIBUTES",
+        description="protected attributes that a company compares by, separated by commas, as gender,disability; "
+        "empty: none is let in, kept or shown",
+    )
+
+    @field_validator("protected_attributes", mode="before")
+    @classmethod
+    def _separate(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
 
 
 def environment_name(settings: type[BaseSettings], field: str) -> str:

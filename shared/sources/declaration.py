@@ -46,11 +46,19 @@ class Origins(Declared):
 Handshake = Annotated[Ping | Challenge | Origins, Field(discriminator="kind")]
 
 
+class Receipt(Declared):
+    """What a delivery is answered with once Kafka has it, where its sender wants more than status 200."""
+
+    content_type: Annotated[str, Field(pattern=r"^[\x20-\x7e]{3,200}$")]
+    body: str = Field(description="as it is; {now} stands for the time, as RFC 3339")
+
+
 class Webhook(Declared):
-    """How a vendor's requests to ``POST /v1/sources/<name>`` are told to be theirs."""
+    """How a vendor's requests to ``POST /v1/sources/<name>`` are told to be theirs, and what they are answered."""
 
     signature: Signature
     handshake: Handshake | None = None
+    receipt: Receipt | None = None
 
 
 class Bulk(Declared):
@@ -75,7 +83,7 @@ class Bulk(Declared):
 
 
 class Topic(Declared):
-    """A topic of the company's that is there already. Each record is a delivery: its value is the body, as JSON.
+    """A topic of the company's that is there already. Each record is a delivery: its value is the body.
 
     Expressions see the record's headers, and ``kafka-key``, ``kafka-position`` (topic/partition/offset) and
     ``kafka-timestamp``.
@@ -100,7 +108,7 @@ class Rule(Declared):
     """
 
     when: Jmes | None = None
-    feed: Literal["people", "achievements", "cycles", "endorsements"]
+    feed: Literal["people", "achievements", "cycles", "endorsements", "attributes"]
     type: str
     subject: Jmes | None = None
     id: Jmes | None = None
@@ -180,8 +188,8 @@ class Declaration(Declared):
             raise ValueError("api: goes with fetch and poll, and they with it")
         if len({one.name for one in self.poll}) != len(self.poll):
             raise ValueError("poll: two have the same name")
-        if self.fetch is not None and (self.each is not None or self.mapper is not None):
-            raise ValueError("fetch: goes with neither each nor mapper")
+        if self.fetch is not None and self.mapper is not None:
+            raise ValueError("fetch: goes with events, and not with a mapper")
         if bool(self.events) == bool(self.mapper):
             raise ValueError("events: either events, or a mapper")
         if self.events and any(rule.subject is None and self.subject is None for rule in self.events):

@@ -12,6 +12,7 @@ import orjson
 
 from shared.sources.declaration import Declaration
 from shared.sources.expressions import Unmappable
+from shared.sources.xml_bodies import is_xml, read_xml
 from shared.streaming.records import SOURCE_HEADER, Output, Record
 from shared.streaming.topics import SOURCES_RECEIVED
 
@@ -25,6 +26,13 @@ class TooDeeplyNested(Unmappable):
     """A payload whose arrays and objects lie deeper in each other than `DEEPEST`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Unfetched:
+    """Why a record was not had; in words for whoever reads the dead letter, without its key."""
+
+    reason: str
+
+
 @dataclass(frozen=True)
 class Delivery:
     """A delivery.
@@ -34,38 +42,44 @@ class Delivery:
         body: as it came.
         headers: those that the source's declaration reads, names in lower case.
         received_at: when it was written to Kafka; for what says no time of its own.
-        fetched: the record that it names, where the source's declaration has it fetched.
+        records: those that it names, by their keys, where the source's declaration has them fetched; `Unfetched` for
+            those that were not had.
     """
 
     source: str
     body: bytes = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     received_at: datetime
-    fetched: Any = field(default=None, repr=False)
+    records: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @cached_property
     def payload(self) -> Any:
-        """Return the body as JSON.
+        """Return the document that the body is, as JSON or as XML.
 
         Raises:
-            Unmappable: it is none, or lies too deep in itself.
+            Unmappable: it is neither, or lies too deep in itself.
         """
+        document = read_xml(self.body) if is_xml(self.body) else self._json()
+        if too_deep(document):
+            raise TooDeeplyNested(_TOO_DEEP)
+        return document
+
+    def _json(self) -> Any:
         try:
-            document = orjson.loads(self.body)
+            return orjson.loads(self.body)
         except orjson.JSONDecodeError as exc:
             if "depth limit" in str(exc):
                 raise TooDeeplyNested(_TOO_DEEP) from exc
             kind = self.headers.get("content-type", "")[:100] or "no content type"
-            raise Unmappable(f"the body is not JSON ({kind}): {exc}; let the vendor send JSON") from exc
-        if too_deep(document):
-            raise TooDeeplyNested(_TOO_DEEP)
-        return document
+            raise Unmappable(f"the body is neither JSON nor XML ({kind}): {exc}; let the vendor send JSON") from exc
 
 
 def too_deep(document: Any) -> bool:
     """Tell whether arrays and objects lie deeper in each other than `DEEPEST`."""
     level = [document] if isinstance(document, list | dict) else []
     for _ in range(DEEPEST):
+        if not level:
+            return False
         level = [
             inner
             for one in level

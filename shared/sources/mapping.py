@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final, Self
@@ -15,7 +16,7 @@ from shared.contracts.cloudevents import write_feed_event
 from shared.contracts.feeds import SHAPES, read_payload
 from shared.contracts.ids import normalised_ref
 from shared.sources.declaration import Declaration, Rule
-from shared.sources.delivery import Delivery
+from shared.sources.delivery import Delivery, Unfetched
 from shared.sources.expressions import Expression, SourceFunctions, Unmappable
 from shared.streaming.records import Output
 from shared.streaming.topics import feed_topic
@@ -24,6 +25,8 @@ _EQUAL_IDS: Final = (
     "id: two different events of this delivery have the same, so one would be taken for a repetition of the other; "
     "give id an expression that tells them apart"
 )
+NOT_ASKED_FOR: Final = Unfetched("its record is fetched from the vendor's API: say with --fetched what that gives")
+"""In place of a record where the API is not asked, as on the command line."""
 LONGEST_SUBJECT: Final = 1000
 """Characters; as the gateway allows."""
 
@@ -69,9 +72,10 @@ def map_delivery(declaration: Declaration, delivery: Delivery) -> Mapped:
     ignored: list[str] = []
     faults: list[str] = []
     for at, item in enumerate(_entries(declaration, payload, delivery, functions)):
-        seen = {"body": payload, "item": item, "headers": delivery.headers, "fetched": delivery.fetched}
+        seen = {"body": payload, "item": item, "headers": delivery.headers}
         entry, where = (None, "") if declaration.each is None else (at, f"entry {at}: ")
         try:
+            seen["fetched"] = _record(declaration, seen, delivery)
             found = _events(declaration, seen, functions, delivery, entry)
             if not found:
                 ignored.append(where + _why_ignored(declaration, seen, functions))
@@ -96,22 +100,29 @@ def key_of(declaration: Declaration, delivery: Delivery) -> str:
     return declaration.name
 
 
-def record_wanted(declaration: Declaration, delivery: Delivery) -> str | None:
-    """Return the key of the record that has to be fetched before `delivery` can be read; None if none has to be.
+def records_wanted(declaration: Declaration, delivery: Delivery) -> Sequence[str]:
+    """Return the keys of the records that have to be fetched before `delivery` can be read, each once.
+
+    An entry of which it can't be told is left out; why is said when it is read.
 
     Raises:
-        Unmappable: it can't be told which.
+        Unmappable: nothing of the delivery can be read.
     """
     if declaration.fetch is None:
-        return None
-    seen = {"body": delivery.payload, "item": delivery.payload, "headers": delivery.headers}
-    functions = declaration.functions
-    if not declaration.fetch.when.holds(seen, functions, "fetch.when"):
-        return None
-    key = functions.text_of(declaration.fetch.key.evaluate(seen, functions, "fetch.key"))
-    if key is None:
-        raise Unmappable(f"fetch.key: {declaration.fetch.key.text!r} gives no text, so it is not known what to fetch")
-    return key
+        return ()
+    payload = delivery.payload
+    found: dict[str, None] = {}
+    for item in _entries(declaration, payload, delivery, declaration.functions):
+        with suppress(Unmappable):
+            key = _key_wanted(declaration, {"body": payload, "item": item, "headers": delivery.headers})
+            if key is not None:
+                found[key] = None
+    return tuple(found)
+
+
+def with_record(declaration: Declaration, delivery: Delivery, record: Any) -> Delivery:
+    """Return the delivery with `record` for each that it names: for trying a source's file."""
+    return replace(delivery, records=dict.fromkeys(records_wanted(declaration, delivery), record))
 
 
 def to_output(event: MappedEvent) -> Output:
@@ -146,6 +157,31 @@ def checked(event: MappedEvent, where: str) -> MappedEvent:
         said = "; ".join(f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}" for error in errors)
         raise Unmappable(f"{where}: {event.type} as it was mapped is none: {said}") from exc
     return event
+
+
+def _record(declaration: Declaration, seen: Mapping[str, Any], delivery: Delivery) -> Any:
+    """Return the record that an entry names; None where none has to be fetched.
+
+    Raises:
+        Unmappable: it was not had, or it can't be told which it is.
+    """
+    key = _key_wanted(declaration, seen)
+    if key is None:
+        return None
+    record = delivery.records.get(key, NOT_ASKED_FOR)
+    if isinstance(record, Unfetched):
+        raise Unmappable(record.reason)
+    return record
+
+
+def _key_wanted(declaration: Declaration, seen: Mapping[str, Any]) -> str | None:
+    fetch, functions = declaration.fetch, declaration.functions
+    if fetch is None or not fetch.when.holds(seen, functions, "fetch.when"):
+        return None
+    key = functions.text_of(fetch.key.evaluate(seen, functions, "fetch.key"))
+    if key is None:
+        raise Unmappable(f"fetch.key: {fetch.key.text!r} gives no text, so it is not known what to fetch")
+    return key
 
 
 def _add(events: dict[str, MappedEvent], found: Iterable[MappedEvent]) -> None:

@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import html
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -25,13 +26,24 @@ _MOST_CANDIDATES: Final = 8
 """Signatures in one header that are compared: senders that rotate keys send two."""
 _PLACES: Final = re.compile(r"\{(\w*)\}")
 _PARTS: Final = ("body", "timestamp", "id")
+_USERNAME: Final = re.compile(rb"<(?:[\w.-]{1,50}:)?Username(?:\s[^<>]{0,500})?>([^<>]{1,1000})</")
+_PASSWORD: Final = re.compile(rb"<(?:[\w.-]{1,50}:)?Password(?:\s[^<>]{0,500})?>([^<>]{1,1000})</")
+"""What an element of that name holds, whatever the sender calls the namespace."""
 
 
 class BadSignature(Exception):
     """The request does not come from who holds the secret, or not lately; the message says which, and no secret."""
 
 
-class Hmac(Contract):
+class _Scheme(Contract):
+    """How a request is told to be genuine."""
+
+    def kept(self, body: bytes) -> bytes:
+        """Return the body as it is to be kept."""
+        return body
+
+
+class Hmac(_Scheme):
     """A signature by HMAC (RFC 2104)."""
 
     kind: Literal["hmac"]
@@ -139,7 +151,7 @@ class Hmac(Contract):
             )
 
 
-class Token(Contract):
+class Token(_Scheme):
     """A secret sent as it is. Whoever carries the request can read it, so only over TLS."""
 
     kind: Literal["token"]
@@ -157,16 +169,82 @@ class Token(Contract):
             BadSignature: it is not.
         """
         sent = _header(headers, self.header, "the token")
-        # By their digests, for the time that compare_digest takes depends on the length.
-        asked = hashlib.sha256(sent.removeprefix(self.prefix).encode("utf-8", "replace")).digest()
-        right = False
-        for secret in secrets:
-            right |= hmac.compare_digest(hashlib.sha256(secret.encode()).digest(), asked)
+        right = _is_one_of(secrets, sent.removeprefix(self.prefix).encode("utf-8", "replace"))
         if not (right and sent.startswith(self.prefix)):
             raise BadSignature(f"the token in {self.header} is not known here; was it replaced?")
 
 
-Signature = Annotated[Hmac | Token, Field(discriminator="kind")]
+class _LoginScheme(_Scheme):
+    """A name and a password."""
+
+    def key(self, secret: str) -> bytes:
+        """Return the name and the password.
+
+        Raises:
+            ValueError: it is not both.
+        """
+        if ":" not in secret:
+            raise ValueError("the secret is user:password")
+        return secret.encode()
+
+
+class Login(_LoginScheme):
+    """A name and a password in HTTP's basic authentication (RFC 7617). Only over TLS, as a token."""
+
+    kind: Literal["basic"]
+
+    def check(self, secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now: datetime) -> None:  # noqa: ARG002
+        """Return if one of `secrets` was sent; see `Hmac.check`.
+
+        Raises:
+            BadSignature: none was.
+        """
+        scheme, _, encoded = _header(headers, "Authorization", "the login").partition(" ")
+        try:
+            sent = base64.b64decode(encoded.strip(), validate=True) if scheme.lower() == "basic" else b""
+        except (binascii.Error, ValueError):  # the latter of what is no ASCII
+            sent = b""
+        if not _is_one_of(secrets, sent):
+            raise BadSignature("the login in Authorization is not known here; was the password replaced?")
+
+
+class UsernameToken(_LoginScheme):
+    """A name and a password in the body (WS-Security, UsernameToken with PasswordText). Only over TLS, as a token.
+
+    They are looked for in the raw bytes, for nothing is parsed that may be anybody's: who has them in the body,
+    wherever they stand in it, holds the secret.
+    """
+
+    kind: Literal["username_token"]
+
+    def check(self, secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now: datetime) -> None:  # noqa: ARG002
+        """Return if one of `secrets` was sent; see `Hmac.check`.
+
+        Raises:
+            BadSignature: none was.
+        """
+        name, password = _USERNAME.search(body), _PASSWORD.search(body)
+        if name is None or password is None:
+            raise BadSignature("the body has no UsernameToken with Username and Password: was the login set up there?")
+        sent = ":".join(html.unescape(found[1].decode("utf-8", "replace")).strip() for found in (name, password))
+        if not _is_one_of(secrets, sent.encode()):
+            raise BadSignature("the login in the body is not known here; was the password replaced?")
+
+    def kept(self, body: bytes) -> bytes:
+        """Return the body without what its Password elements hold."""
+        return _PASSWORD.sub(lambda found: found[0][: found.start(1) - found.start()] + b"</", body)
+
+
+Signature = Annotated[Hmac | Token | Login | UsernameToken, Field(discriminator="kind")]
+
+
+def _is_one_of(secrets: Sequence[str], sent: bytes) -> bool:
+    # By their digests, for the time that compare_digest takes depends on the length.
+    asked = hashlib.sha256(sent).digest()
+    right = False
+    for secret in secrets:
+        right |= hmac.compare_digest(hashlib.sha256(secret.encode()).digest(), asked)
+    return right
 
 
 def _header(headers: Mapping[str, str], name: str, what: str) -> str:

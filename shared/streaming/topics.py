@@ -29,6 +29,9 @@ PARTITIONS: Final = 4
 one partition, and a key's place must not change while there is state about it."""
 
 FEEDS: Final = ("people", "achievements", "cycles", "endorsements")
+"""Feeds that an intake of their own takes to `career-events`."""
+ATTRIBUTES_FEED: Final = "attributes"
+"""Protected attributes of people, where a company compares by any: read by insights, and by nothing that decides."""
 
 FEED_PREFIX: Final = "feeds."
 DEAD_SUFFIX: Final = ".dead"
@@ -49,7 +52,7 @@ PERSON_KEYS: Final = "person-keys"
 """The keys under which records are sealed, wrapped, and who has been erased; see `shared/streaming/person_keys.py`."""
 
 SCIM_RESOURCES: Final = "scim.resources"
-"""The users and groups that an identity system has provisioned, each as it is now."""
+"""The users and groups that an identity system has provisioned, each as it is now, and claims of names."""
 SOURCES_CURSORS: Final = "sources.cursors"
 """How far each list of a source that is polled has been read."""
 
@@ -113,6 +116,9 @@ def partition_of(key: bytes) -> int:
     return int((murmur2(key) & 0x7FFFFFFF) % PARTITIONS)
 
 
+ATTRIBUTES: Final = feed_topic(ATTRIBUTES_FEED)
+"""Compacted, other than the feeds: what somebody no longer says of themselves is not to stay in a log for ever."""
+
 _READ_TOPICS: Final = (
     *(feed_topic(feed) for feed in FEEDS),
     PEOPLE_CHANGES,
@@ -128,9 +134,13 @@ _READ_TOPICS: Final = (
 ALL_TOPICS: Final[tuple[TopicSpec, ...]] = (
     *(TopicSpec(name, config=_KEEP_FOREVER) for name in _READ_TOPICS),
     *(TopicSpec(parked_topic(feed), config=_KEEP_WHATEVER_THE_SIZE) for feed in FEEDS),
-    *(TopicSpec(dead_topic(name), partitions=1, config=_KEEP_WHATEVER_THE_SIZE) for name in _READ_TOPICS),
+    *(
+        TopicSpec(dead_topic(name), partitions=1, config=_KEEP_WHATEVER_THE_SIZE)
+        for name in (*_READ_TOPICS, ATTRIBUTES)
+    ),
     *(TopicSpec(attributed_topic(feed), config=_KEEP_A_MONTH) for feed in FEEDS),
     TopicSpec(READS_AUDIT, config=_KEEP_FOREVER),
+    TopicSpec(ATTRIBUTES, config=_COMPACTED),
     TopicSpec(IDENTITIES, config=_COMPACTED),
     TopicSpec(SOURCES_ROWS, config=_COMPACTED),
     TopicSpec(PERSON_KEYS, partitions=1, config=_COMPACTED),

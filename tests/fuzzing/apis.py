@@ -57,7 +57,7 @@ class Nowhere:
 def gateway() -> Api:
     sources = [name for name, source in read_sources(FOLDER).items() if source.webhook is not None]
     secret = "whsec_" + "MDEyMzQ1Njc4OWFiY2RlZg=="
-    secrets = {name: secret if name == "lattice" else TOKEN for name in sources}
+    secrets = {name: secret if name in ("lattice", "finch") else f"tracker:{TOKEN}" for name in sources}
     app = http_app(
         GatewaySettings(
             tokens=f"urn:acme:recognition={TOKEN}",

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["services", "shared", "scim2_models", "scim2_server", "jmespath"]):
+with atheris.instrument_imports(
+    include=["services", "shared", "scim2_models", "scim2_server", "jmespath", "xmltodict"]
+):
     from tests.fuzzing.parsers import TARGETS, seeds
 
 name, corpus = sys.argv[1:3]

@@ -33,9 +33,10 @@ from shared.sources.delivery import Delivery
 from shared.sources.expressions import Expression, SourceFunctions, Unmappable, read_time
 from shared.sources.files import BadDeclaration, read_source, read_sources
 from shared.sources.mappers import read
-from shared.sources.mapping import key_of, record_wanted, to_output
+from shared.sources.mapping import key_of, records_wanted, to_output
 from shared.sources.rows import NotReadable, Row, read_rows
 from shared.sources.signatures import BadSignature
+from shared.sources.xml_bodies import is_xml
 from shared.streaming.records import Output
 from shared.transport.retry_after import seconds_to_wait
 from tests.source_payloads import EXAMPLES, FOLDER
@@ -49,6 +50,11 @@ _EVENT: Final = json.dumps(
 _SOURCES: Final = read_sources(FOLDER)
 _NAMES: Final = sorted(_SOURCES)
 _SIGNED: Final = [name for name in _NAMES if _SOURCES[name].webhook is not None]
+_SECRETS: Final = {
+    "lattice": "whsec_MDEyMzQ1Njc4OWFiY2RlZg==",
+    "successfactors-events": "tracker:9f86d081884c7d65",
+    "workday-events": "tracker:9f86d081884c7d65",
+}
 _FUNCTIONS: Final = SourceFunctions("Europe/Berlin", {"levels": {"Engineer": 4}})
 _PROTOCOL: Final = Protocol(PROVIDER)
 _USERS: Final = PROVIDER.resource_types[0]
@@ -114,7 +120,7 @@ def signatures(data: bytes) -> None:
     }
     webhook = _SOURCES[name].webhook
     assert webhook is not None
-    secret = "whsec_MDEyMzQ1Njc4OWFiY2RlZg==" if name == "lattice" else "9f86d081884c7d65"
+    secret = _SECRETS.get(name, "9f86d081884c7d65")
     SourceSecrets.parse(f"{name}={secret}", _SOURCES)
     try:
         webhook.signature.check([secret], headers, body, AT)
@@ -130,7 +136,7 @@ def deliveries(data: bytes) -> None:
     delivery = Delivery(name, data[1:], {"content-type": "application/json"}, AT)
     assert key_of(declaration, delivery)
     with suppress(Unmappable):
-        record_wanted(declaration, delivery)
+        records_wanted(declaration, delivery)
     try:
         mapped = read(declaration, delivery)
     except Unmappable:
@@ -138,6 +144,15 @@ def deliveries(data: bytes) -> None:
     assert read(declaration, Delivery(name, data[1:], delivery.headers, AT)) == mapped
     for event in mapped.events:
         _is_readable(to_output(event))
+
+
+def xml(data: bytes) -> None:
+    """XML becomes a document that JSON can say, or a reason."""
+    try:
+        document = Delivery("x", data if is_xml(data) else b"<" + data, {}, AT).payload
+    except Unmappable:
+        return
+    assert orjson.loads(orjson.dumps(document)) == document
 
 
 def rows(data: bytes) -> None:
@@ -228,6 +243,7 @@ TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = {
         bulk,
         signatures,
         deliveries,
+        xml,
         rows,
         declarations,
         expressions,
@@ -286,6 +302,12 @@ _SEEDS: Final[Mapping[str, Sequence[bytes]]] = {
     "bulk": (b"\x10" + _EVENT + b"\n\r\n" + _EVENT[:40], b"\x00\n\n{}"),
     "signatures": tuple(bytes([at]) + _HEADERS + b"\n\n{}" for at in range(len(_SIGNED))),
     "deliveries": tuple(bytes([_NAMES.index(one.source)]) + one.body for one in EXAMPLES),
+    "xml": (
+        *(one.body for one in EXAMPLES if is_xml(one.body)),
+        b'<!DOCTYPE a [<!ENTITY b "c"><!ATTLIST a d CDATA "e">]><a>&b;</a>',
+        b'<?xml version="1.0" encoding="latin-1"?><a><![CDATA[<]]><?b c?><!-- d -->&#233;</a>',
+        "<a b='1'/>".encode("utf-16"),
+    ),
     "rows": (b"\x00id,name\n1,Ann\n2,Bo\n", b'\x01{"id": 1, "name": "Ann"}\n{"id": 1}\n', b"\x05\xff\xfe{\x00}\x00"),
     "declarations": tuple((FOLDER / f"{name}.yaml").read_bytes() for name in ("bonusly", "scim", "workday")),
     "expressions": (

@@ -32,6 +32,7 @@ from shared.contracts.career import AchievementRecorded, ClockTicked, CycleOpene
 from shared.contracts.outputs import GapOpened, PromptFulfilled, PromptOpened, PromptUpdated
 from shared.database import for_reading, open_database
 from shared.streaming.topics import CAREER_EVENTS, GAPS, PARTITIONS, create_topics, dead_topic
+from tests.unit.test_comparisons import AttributesSuite
 from tests.unit.test_insights import (
     ReadModelSuite,
     a_cycle,
@@ -114,6 +115,17 @@ class TestReadModelOnPostgres(ReadModelSuite):
             list(pool.map(project_all, range(4)))
         newest = {f"C{k}": max(n for n in range(100) if n % 7 == k) for k in range(7)}
         assert {row[0]: row[4] for row in dump(engine)["cycles"]} == {c: f"Title {n}" for c, n in newest.items()}
+
+
+class TestAttributesOnPostgres(AttributesSuite):
+    """What people state of themselves, where a company compares by it."""
+
+    @pytest.fixture
+    def engine(self, postgres: Postgres) -> Iterator[Engine]:
+        opened = open_database(postgres.new_database(), "insights")
+        create_schema(opened)
+        yield opened
+        opened.dispose()
 
 
 # -- the service on Kafka -------------------------------------------------------------------------

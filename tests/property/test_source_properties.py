@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -20,7 +21,7 @@ from shared.sources.delivery import Delivery
 from shared.sources.expressions import Unmappable
 from shared.sources.files import read_sources
 from shared.sources.mappers import read
-from shared.sources.mapping import key_of
+from shared.sources.mapping import key_of, with_record
 from shared.sources.signatures import BadSignature
 from shared.streaming.records import Record
 from tests.source_payloads import EXAMPLES, FOLDER, bamboohr
@@ -53,10 +54,27 @@ def with_value(document: Any, path: tuple[Any, ...], value: Any) -> Any:
 def spoilt_deliveries(draw: st.DrawFn) -> Delivery:
     """Vendors' payloads with anything in place of any part of them."""
     example = draw(st.sampled_from(EXAMPLES))
-    payload = example.payload
-    for _ in range(draw(st.integers(1, 3))):
-        payload = with_value(payload, draw(st.sampled_from(places(payload))), draw(values))
-    return Delivery(example.source, orjson.dumps(payload), example.headers, AT, draw(st.none() | values))
+    if isinstance(example.payload, bytes):
+        body = spoilt_bytes(draw, example.payload)
+    else:
+        payload = example.payload
+        for _ in range(draw(st.integers(1, 3))):
+            payload = with_value(payload, draw(st.sampled_from(places(payload))), draw(values))
+        body = orjson.dumps(payload)
+    delivery = Delivery(example.source, body, example.headers, AT)
+    try:
+        return with_record(SOURCES[example.source], delivery, draw(st.none() | values))
+    except Unmappable:
+        return delivery
+
+
+def spoilt_bytes(draw: st.DrawFn, body: bytes) -> bytes:
+    """XML with text, elements or anything in place of what an element holds, or with a piece cut out."""
+    start, end = sorted(draw(st.tuples(*[st.integers(0, len(body))] * 2)))
+    texts = [found.span(1) for found in re.finditer(rb">([^<]+)<", body)]
+    start, end = draw(st.sampled_from([(start, end), *texts]))
+    instead = draw(st.sampled_from([b"", b"<a/>", b'<a b="1">x</a><a/>', "é".encode()]) | st.binary(max_size=9))
+    return body[:start] + instead + body[end:]
 
 
 @given(spoilt_deliveries())

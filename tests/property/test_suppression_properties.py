@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from itertools import combinations
 
 import hypothesis.strategies as st
 from hypothesis import given, settings
 
+from services.insights.measures.comparing import View, compare
+from services.insights.measures.facts import Facts, Person
+from services.insights.measures.grouping import NOT_SAID
 from services.insights.measures.suppression import Labels, shown
+from tests.unit.test_measures import cycle, prompt, sponsors, standing
 
 K = 4
 TREE = {"co": ("co",), "a": ("co", "a"), "b": ("co", "b"), "a1": ("co", "a", "a1"), "a2": ("co", "a", "a2")}
@@ -45,40 +51,16 @@ GROUPS: list[Labels] = [
 ]
 
 
-class Attacker:
-    """Knows of each person where they are in every list of the company, and the numbers of all groups shown.
+class Basis:
+    """The span of rows of numbers, exactly."""
 
-    Any number that follows from those for certain, whatever the numbers are, is a linear combination of them: people
-    who have the same groups shown can't be told apart, and a set of classes comes out if it lies in the span.
-    """
-
-    def __init__(self, people: Sequence[Labels], groups: Sequence[Labels]) -> None:
-        self.people = people
-        columns = Counter(tuple(group <= person for group in groups) for person in people)
-        self.sizes = list(columns.values())
-        self._columns = list(columns)
+    def __init__(self, rows: Iterable[list[Fraction]]) -> None:
         self._rows: list[tuple[int, list[Fraction]]] = []
-        for n in range(len(groups)):
-            self._learn([Fraction(column[n]) for column in self._columns])
-        self._groups = groups
+        for row in rows:
+            self._learn(row)
 
-    def works_out(self, classes: Sequence[int]) -> bool:
-        return not any(self._rest([Fraction(n in classes) for n in range(len(self.sizes))]))
-
-    def class_of(self, person: Labels) -> int:
-        return self._columns.index(tuple(group <= person for group in self._groups))
-
-    def named(self) -> set[frozenset[int]]:
-        """Every group that any number of labels name together, as far as it is made of whole classes."""
-        found: set[frozenset[int]] = set()
-        for labels in set(self.people):
-            for count in range(1, 5):
-                for name in combinations(sorted(labels), count):
-                    group = [person for person in self.people if set(name) <= person]
-                    classes = frozenset(self.class_of(person) for person in group)
-                    if len(group) < K and sum(self.sizes[n] for n in classes) == len(group):
-                        found.add(classes)
-        return found
+    def spans(self, row: list[Fraction]) -> bool:
+        return not any(self._rest(row))
 
     def _learn(self, row: list[Fraction]) -> None:
         row = self._rest(row)
@@ -95,6 +77,40 @@ class Attacker:
         for pivot, known in self._rows:
             row = [a - row[pivot] * b for a, b in zip(row, known, strict=True)] if row[pivot] else row
         return row
+
+
+class Attacker:
+    """Knows of each person where they are in every list of the company, and the numbers of all groups shown.
+
+    Any number that follows from those for certain, whatever the numbers are, is a linear combination of them: people
+    who have the same groups shown can't be told apart, and a set of classes comes out if it lies in the span.
+    """
+
+    def __init__(self, people: Sequence[Labels], groups: Sequence[Labels]) -> None:
+        self.people = people
+        columns = Counter(tuple(group <= person for group in groups) for person in people)
+        self.sizes = list(columns.values())
+        self._columns = list(columns)
+        self._basis = Basis([Fraction(column[n]) for column in self._columns] for n in range(len(groups)))
+        self._groups = groups
+
+    def works_out(self, classes: Sequence[int]) -> bool:
+        return self._basis.spans([Fraction(n in classes) for n in range(len(self.sizes))])
+
+    def class_of(self, person: Labels) -> int:
+        return self._columns.index(tuple(group <= person for group in self._groups))
+
+    def named(self) -> set[frozenset[int]]:
+        """Every group that any number of labels name together, as far as it is made of whole classes."""
+        found: set[frozenset[int]] = set()
+        for labels in set(self.people):
+            for count in range(1, 5):
+                for name in combinations(sorted(labels), count):
+                    group = [person for person in self.people if set(name) <= person]
+                    classes = frozenset(self.class_of(person) for person in group)
+                    if len(group) < K and sum(self.sizes[n] for n in classes) == len(group):
+                        found.add(classes)
+        return found
 
 
 def shown_of(people: Sequence[Labels]) -> list[Labels]:
@@ -202,3 +218,148 @@ def test_two_people_without_a_common_name_do_not_come_out_together() -> None:
 def test_one_who_shares_every_name_does_not_come_out() -> None:
     people = {told("x:1", "y:1"): 1, told("x:1", "y:1", "v:1"): 6, told("u:1", "v:1"): 6}
     assert not all(shown(people, [told("x:1", "y:1"), told("u:1"), told("v:1")], K, tree="unit"))
+
+
+# -- comparisons by a protected attribute ---------------------------------------------------------
+
+VALUES = ("v0", "v1", "v2")
+AT = datetime(2026, 4, 1, tzinfo=UTC)
+BEFORE = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Staff:
+    """A company, its cycles, and who has which value.
+
+    Attributes:
+        told_before: whether it was compared in the quarter before, too.
+    """
+
+    facts: Facts
+    said: dict[str, str]
+    told_before: bool
+
+
+def _staff(drawn: list[tuple[str, str, int, int, int, bool, int]], *, told_before: bool) -> Staff:
+    people, said, ties, prompts = {}, {}, [], []
+    for unit, value, count, sponsored, asked, new, fulfilled in drawn:
+        for n in range(count):
+            who = f"E{len(people)}"
+            begins = AT - timedelta(days=30 if new else 400)
+            people[who] = Person(who, (standing(begins, unit_path=("co", unit)),))
+            said[who] = value
+            if n < sponsored:
+                ties += sponsors([who], "S", since=AT - timedelta(days=10 if n % 2 else 300))
+            status = "fulfilled" if n < fulfilled else "open"
+            prompts += [prompt(who, status, cycle_id=f"C{at}") for at in (1, 2) if asked & at]
+    people |= {"S": Person("S", (standing(AT - timedelta(days=400), unit_path=("co", "a")),))}
+    cycles = [cycle(f"C{n}", status="closed", ends_at=AT - timedelta(days=9)) for n in (1, 2)]
+    return Staff(Facts(AT + timedelta(days=5), people, ties, cycles=cycles, prompts=prompts), said, told_before)
+
+
+crowds_of_a_value = st.tuples(
+    st.sampled_from(("a", "b", "c")),
+    st.sampled_from(VALUES),
+    st.integers(1, 14),
+    st.integers(0, 14),
+    st.integers(0, 3),
+    st.booleans(),
+    st.integers(0, 14),
+)
+staffs = st.builds(_staff, st.lists(crowds_of_a_value, min_size=2, max_size=14), told_before=st.booleans())
+
+
+@dataclass(frozen=True)
+class Page:
+    """What is told of one view: of whom, who of them is counted, and each value's numbers."""
+
+    view: View
+    people: frozenset[str]
+    counted: frozenset[str]
+    values: dict[str, tuple[int, int]]
+
+
+def pages(facts: Facts, said: dict[str, str], earlier: Sequence[View] = ()) -> list[Page]:
+    found: dict[View, dict[str, tuple[int, int]]] = {}
+    for one in compare(facts, "x", said, earlier, K).values:
+        view = View(one.measure, one.cycle_id, one.dimension, one.group_id, one.at)
+        found.setdefault(view, {})[one.value_id] = (one.part, one.whole)
+    return [Page(view, *lists_of(facts, view), values) for view, values in found.items()]
+
+
+def lists_of(facts: Facts, view: View) -> tuple[frozenset[str], frozenset[str]]:
+    """Whom a page is of, and who of them is counted, as lists that anybody in the people team can get."""
+    if view.cycle_id:
+        asked = [p for p in facts.prompts if p.cycle_id == view.cycle_id]
+        done = frozenset(p.employee_id for p in asked if p.status == "fulfilled")
+        return frozenset(p.employee_id for p in asked), done
+    there = {who: person.at(view.at) for who, person in facts.people.items()}
+    of = frozenset(w for w, s in there.items() if s and (not view.group_id or view.group_id in s.unit_path))
+    return of, of.intersection(facts.sponsored_at(view.at))
+
+
+def pages_of_both_quarters(staff: Staff) -> list[Page]:
+    past: list[Page] = []
+    if staff.told_before:
+        past = pages(replace(staff.facts, now=BEFORE + timedelta(days=5), prompts=[]), staff.said)
+    return [*past, *pages(staff.facts, staff.said, [page.view for page in past])]
+
+
+class Reader:
+    """Knows everything but who has which value, and has all pages: those of the quarter before as well.
+
+    To them a page says how many of people whom they can name have each value. So they know each combination of such
+    sums: in terms of people, the span of the sets that were told.
+    """
+
+    def __init__(self, told: Sequence[Page], said: dict[str, str]) -> None:
+        self._sets = list(dict.fromkeys(some for page in told for some in (page.people, page.counted) if some))
+        self._said = said
+        self._classes: dict[tuple[bool, ...], set[str]] = {}
+        for who in sorted({who for some in self._sets for who in some}):
+            self._classes.setdefault(tuple(who in some for some in self._sets), set()).add(who)
+
+    def finds(self) -> Iterator[str]:
+        """Yield what comes out: about people of whom all, or all but few, have one value."""
+        basis = Basis([Fraction(column[n]) for column in self._classes] for n in range(len(self._sets)))
+        classes = [frozenset(of) for of in self._classes.values()]
+        wanted = {*classes, *(one | other for one, other in combinations(classes, 2))}
+        wanted |= {outer - inner for outer in self._sets for inner in self._sets if inner < outer}
+        for people in wanted:
+            if basis.spans([Fraction(of <= people) for of in classes]):
+                commonest = max(Counter(self._said.get(who, NOT_SAID) for who in people).values())
+                if len(people) - commonest < K:
+                    yield f"{len(people)} people, of whom {commonest} have the same value"
+
+
+@settings(max_examples=150, deadline=None)
+@given(staffs)
+def test_nobodys_value_comes_out_of_all_pages_of_comparisons_together(staff: Staff) -> None:
+    told = pages_of_both_quarters(staff)
+    assert list(Reader(told, staff.said).finds()) == []
+    assert all(whole >= K for page in told for _, whole in page.values.values())
+
+
+@settings(max_examples=60, deadline=None)
+@given(staffs)
+def test_a_breakdown_is_told_with_all_values_or_not_at_all(staff: Staff) -> None:
+    for page in pages_of_both_quarters(staff):
+        parts, wholes = zip(*page.values.values(), strict=True)
+        assert (sum(parts), sum(wholes)) == (len(page.counted), len(page.people))
+
+
+def test_much_is_told_and_the_reader_finds_what_a_careless_page_tells() -> None:
+    """A reader who never finds anything, or pages that tell nothing, would prove nothing."""
+    drawn = [
+        (unit, value, 14, 7, asked, False, 7) for unit, asked in (("a", 1), ("b", 2), ("c", 3)) for value in VALUES
+    ]
+    staff = _staff(drawn, told_before=True)
+    told = pages_of_both_quarters(staff)
+    assert {page.view.measure for page in told} == {"sponsor_coverage_compared", "endorsed_compared"}
+    of_units = pages(_staff([(*one[:4], 0, *one[5:]) for one in drawn], told_before=False).facts, staff.said)
+    assert {page.view.group_id for page in of_units} == {"", "a", "b", "c"}
+    one_more = _staff([*drawn, ("a", "v0", 1, 0, 0, True, 0)], told_before=False)
+    before = pages(replace(one_more.facts, now=BEFORE + timedelta(days=5), prompts=[]), one_more.said)
+    careless = [*before, *pages(one_more.facts, one_more.said)]
+    found = list(Reader(careless, one_more.said).finds())
+    assert "1 people, of whom 1 have the same value" in found, "this quarter less the one before is who is new"

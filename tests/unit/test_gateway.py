@@ -31,7 +31,7 @@ from services.gateway.settings import GatewaySettings
 from services.gateway.sink import METRICS
 from shared.contracts.base import utc
 from shared.contracts.cloudevents import read_feed_event
-from shared.contracts.feeds import ACHIEVEMENTS, CYCLES, ENDORSEMENTS, PEOPLE, read_payload
+from shared.contracts.feeds import SHAPES, read_payload
 from shared.service.health import Health
 from shared.service.tokens import Tokens
 from shared.streaming.records import Output
@@ -564,6 +564,14 @@ async def test_an_unknown_feed_is_not_found_and_the_feeds_are_named() -> None:
     assert "achievements" in problem(await post(an_event(), feed="salaries"), 404)["detail"]
 
 
+async def test_protected_attributes_are_let_in_only_where_a_company_names_some() -> None:
+    event = an_event('{"employee_id":"E00017","values":{"gender":"x"}}', type="attributes.stated")
+    assert "attributes" not in problem(await post(event, feed="attributes"), 404)["detail"].partition("there are")[2]
+    sink = MemorySink()
+    answer = await post(event, feed="attributes", sink=sink, protected_attributes="gender")
+    assert (answer.status_code, len(sink.on("feeds.attributes"))) == (202, 1)
+
+
 @pytest.mark.parametrize(
     ("content_type", "headers"),
     [
@@ -662,13 +670,10 @@ async def test_the_openapi_documents_event_schema_agrees_with_what_is_accepted()
     schema.validate(json.loads(an_event()))
     assert read_structured(json.dumps(example).encode(), example["source"])
     assert not schema.is_valid(json.loads(an_event(subject=None)))
-    read_payload(ACHIEVEMENTS, example["type"], example["data"])
+    read_payload(SHAPES["achievements"], example["type"], example["data"])
 
 
 # -- the page for integrators ---------------------------------------------------------------------
-
-
-FEED_SHAPES = {"people": PEOPLE, "achievements": ACHIEVEMENTS, "cycles": CYCLES, "endorsements": ENDORSEMENTS}
 
 
 def documented() -> list[tuple[str, str, Any]]:
@@ -684,14 +689,14 @@ def documented() -> list[tuple[str, str, Any]]:
 
 
 def test_the_page_for_integrators_has_every_type_of_every_feed_once() -> None:
-    in_code = [(feed, name) for feed, shapes in FEED_SHAPES.items() for name in shapes]
+    in_code = [(feed, name) for feed, shapes in SHAPES.items() for name in shapes]
     assert sorted((feed, name) for feed, name, _ in documented()) == sorted(in_code)
 
 
 @pytest.mark.parametrize(("feed", "event_type", "example"), documented() if INTEGRATORS.exists() else [])
 def test_an_example_of_the_page_is_of_its_types_shape(feed: str, event_type: str, example: Any) -> None:
-    shape = FEED_SHAPES[feed][event_type]
-    read_payload(FEED_SHAPES[feed], event_type, example)
+    shape = SHAPES[feed][event_type]
+    read_payload(SHAPES[feed], event_type, example)
     # The shapes let unknown fields pass; in an example one would be a slip.
     assert unknown_fields(shape, example) == []
 

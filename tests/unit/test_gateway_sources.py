@@ -20,7 +20,8 @@ from services.gateway.app import http_app
 from services.gateway.problems import Problem, Unavailable
 from services.gateway.settings import GatewaySettings
 from shared.service.health import Health
-from tests.source_payloads import FOLDER
+from shared.sources.xml_bodies import read_xml
+from tests.source_payloads import FOLDER, PASSWORD, successfactors, workday
 from tests.unit.test_gateway import MemorySink
 
 KEY = "1b4f0e9851971998"
@@ -111,6 +112,37 @@ async def test_a_signed_delivery_is_kept_as_it_was_sent_with_the_headers_that_it
     assert (record.topic, record.key, record.value) == ("sources.received", b"github:ann", body)
     assert record.headers == (("source", b"github"), ("http-x-github-event", b"pull_request"))
     assert counted("github", "received") == before + 1
+
+
+async def test_a_soap_message_is_kept_as_it_was_sent_and_acknowledged_as_its_sender_wants_it(folder: Path) -> None:
+    door = Door(folder, source_secrets=f"successfactors-events=tracker:{KEY}")
+    login = {"Authorization": "Basic " + base64.b64encode(f"tracker:{KEY}".encode()).decode()}
+    answer = await door.send("successfactors-events", successfactors(), {**login, "Content-Type": "text/xml"})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/xml; charset=utf-8")
+    said = read_xml(answer.content)["Envelope"]["Body"]["ExternalEventResponse"]["responsePayload"]
+    assert (said["status"], said["statusDetails"]) == ("200", "received")
+    assert abs(datetime.fromisoformat(said["statusDate"]) - datetime.now(UTC)) < timedelta(minutes=1)
+    (record,) = door.sink.records
+    assert (record.key, record.value) == (b"successfactors-events", successfactors())
+    assert (await door.send("successfactors-events", successfactors())).status_code == 401
+
+
+async def test_a_password_in_the_body_lets_it_in_and_is_not_kept(folder: Path) -> None:
+    door = Door(folder, source_secrets=f"workday-events=tracker:{PASSWORD}")
+    answer = await door.send("workday-events", workday())
+    assert answer.status_code == 200
+    (record,) = door.sink.records
+    assert record.value == workday(password="")
+    assert (await door.send("workday-events", workday(password="guessed-password"))).status_code == 401
+    assert len(door.sink.records) == 1
+
+
+async def test_xml_that_lies_too_deep_in_itself_is_refused_and_what_could_grow_is_kept_unread(folder: Path) -> None:
+    door = Door(folder)
+    told(await door.github(b"<a>" * 65 + b"</a>" * 65), 422, "too-deep")
+    bomb = b'<!DOCTYPE a [<!ENTITY b "cccccccc">]><a>&b;</a>'
+    told(await door.github(bomb), 200)
+    assert [record.value for record in door.sink.records] == [bomb]
 
 
 async def test_a_header_that_is_there_twice_is_kept_as_one_with_both_in_their_order(folder: Path) -> None:

@@ -46,7 +46,17 @@ from services.insights.rows import (
 )
 from services.insights.schema import NewerSchema, create_schema
 from services.insights.settings import InsightsSettings
-from services.insights.tables import MEASURED, counted_events, metadata, profiles, progress, prompt_views
+from services.insights.tables import (
+    MEASURED,
+    TOLD,
+    attribute_names,
+    attributes,
+    counted_events,
+    metadata,
+    profiles,
+    progress,
+    prompt_views,
+)
 from shared.contracts.audit import PortalAudited
 from shared.contracts.base import Contract
 from shared.contracts.career import (
@@ -605,7 +615,7 @@ class ReadModelSuite:
         assert forgotten == dump(engine, without=counts)
 
     def test_a_database_from_before_there_were_steps_is_brought_up_and_its_log_read_anew(self, engine: Engine) -> None:
-        for table in (*MEASURED, counted_events, prompt_views):
+        for table in (*MEASURED, *TOLD, attributes, attribute_names, counted_events, prompt_views):
             table.drop(engine)
         with engine.begin() as connection:
             connection.execute(text("ALTER TABLE event_counts DROP COLUMN events"))
@@ -1228,6 +1238,7 @@ async def test_the_openapi_document_names_every_route_and_problems_as_problems(a
         "/v1/coverage",
         "/v1/measures",
         "/v1/measures/{name}",
+        "/v1/comparisons",
         "/v1/progress",
         "/v1/processing",
         "/v1/employees",

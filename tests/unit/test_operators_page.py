@@ -35,6 +35,7 @@ from shared.service.settings import KafkaSecuritySettings, environment_name
 from shared.streaming import service as streaming
 from shared.streaming.topics import (
     ALL_TOPICS,
+    ATTRIBUTES,
     FEEDS,
     SCIM_RESOURCES,
     SOURCES_RECEIVED,
@@ -113,7 +114,7 @@ def test_whatever_is_read_is_written_by_somebody() -> None:
     read = {topic for reads in READS.values() for topic in reads} | set(projection.TOPICS) | {SCIM_RESOURCES}
     assert written_by_somebody == read - never_parked
     assert written_by_somebody <= {topic.name for topic in ALL_TOPICS}
-    feeds = {feed_topic(feed) for feed in FEEDS}
+    feeds = {feed_topic(feed) for feed in FEEDS} | {ATTRIBUTES}
     assert ticked(services_told()["gateway"]["writes"]) == feeds | {SOURCES_RECEIVED}
     assert ticked(services_told()["sources"]["writes"]) == feeds
 

@@ -537,5 +537,5 @@ def test_what_is_no_file_or_no_yaml_says_so(tmp_path: Path) -> None:
         read_policy(tmp_path / "nowhere.yaml")
     path = tmp_path / "policy.yaml"
     path.write_text("a: [")
-    with pytest.raises(BadFile, match="not YAML"):
+    with pytest.raises(BadFile, match=r"policy\.yaml:2: is no YAML"):
         read_policy(path)

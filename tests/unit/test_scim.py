@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from random import Random
 from typing import Any
 
 import pytest
@@ -16,7 +20,7 @@ from services.scim.schema import ENTERPRISE
 from services.scim.settings import ScimSettings
 from shared.streaming.sink import NoRoom, RecordTooLarge, Unacknowledged
 from shared.streaming.topics import SCIM_RESOURCES, SOURCES_RECEIVED
-from tests.scim import CORE, GROUP, TOKEN, Provider, a_group, a_user, patch
+from tests.scim import CLAIM, CORE, GROUP, TOKEN, Provider, a_group, a_user, patch
 from tests.source_payloads import FOLDER
 
 ERROR = "urn:ietf:params:scim:api:messages:2.0:Error"
@@ -378,7 +382,7 @@ async def test_a_change_of_what_has_changed_meanwhile_is_refused(provider: Provi
 # -- Kafka
 
 
-@pytest.mark.parametrize("topic", [SOURCES_RECEIVED, SCIM_RESOURCES])
+@pytest.mark.parametrize("topic", [SOURCES_RECEIVED, SCIM_RESOURCES, CLAIM])
 @pytest.mark.parametrize("fault", [Unacknowledged("Kafka did not acknowledge in time"), NoRoom("too many wait")])
 async def test_what_is_not_safe_is_not_answered_as_done(provider: Provider, topic: str, fault: Exception) -> None:
     provider.kafka.fails_with = {topic: fault}
@@ -402,6 +406,80 @@ async def test_a_change_that_was_written_though_no_answer_came_is_known_before_t
     assert (await provider.ask("DELETE", f"/Users/{found['id']}")).status_code == 503
     provider.kafka.loses = {}
     assert (await provider.ask("DELETE", f"/Users/{found['id']}")).status_code == 404
+
+
+# -- two processes
+
+
+def pausing(seed: int) -> Callable[[], Awaitable[None]]:
+    """Return what lets others go on for a while, as long as chance has it."""
+    chance = Random(seed)
+
+    async def pause() -> None:
+        for _ in range(chance.randrange(6)):
+            await asyncio.sleep(0)
+
+    return pause
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_of_two_who_ask_two_processes_for_one_name_or_number_one_has_it_and_is_told(
+    provider: Provider, seed: int
+) -> None:
+    other = Provider(provider.kafka)
+    for one in (provider, other):
+        one.kafka.pause = pausing(seed)
+    bodies = (a_user("E1", "ann"), (a_user("E2", "ann"), a_user("E1", "bo"), a_user("E1", "ann"))[seed % 3])
+    answers = await asyncio.gather(provider.ask("POST", "/Users", bodies[0]), other.ask("POST", "/Users", bodies[1]))
+    statuses = sorted(answer.status_code for answer in answers)
+    if statuses == [503, 503]:  # each had one of name and number: both let go
+        answers = [await provider.ask("POST", "/Users", bodies[0]), await other.ask("POST", "/Users", bodies[1])]
+        statuses = sorted(answer.status_code for answer in answers)
+    assert statuses in ([201, 409], [201, 503])
+    hired = [event for event in provider.kafka.events() if event.type == "employee.hired"]
+    assert len(hired) == 1
+    for one in (provider, other):
+        await one.kafka.catch_up()
+        (found,) = (await one.ask("GET", "/Users")).json()["Resources"]
+        assert found[ENTERPRISE]["employeeNumber"] == hired[0].data["employee_id"]
+    again = await asyncio.gather(*(one.ask("POST", "/Users", bodies[1]) for one in (provider, other)))
+    assert {answer.status_code for answer in again} == {409}
+
+
+async def test_what_a_process_has_claimed_that_died_is_free_after_a_while_and_its_own_claim_at_once(
+    provider: Provider,
+) -> None:
+    provider.kafka.fails_with = {SOURCES_RECEIVED: Unacknowledged("it dies here")}
+    assert (await provider.ask("POST", "/Users", a_user())).status_code == 503
+    other = Provider(provider.kafka)
+    assert (await other.ask("POST", "/Users", a_user())).status_code == 503
+    assert "another process gives this userName" in (await other.ask("POST", "/Users", a_user())).json()["detail"]
+    other.late = timedelta(seconds=4 * provider.settings.ack_timeout_seconds + 1)
+    assert (await other.ask("POST", "/Users", a_user())).status_code == 201
+    provider.kafka.fails_with = {SOURCES_RECEIVED: Unacknowledged("once more")}
+    assert (await provider.ask("POST", "/Users", a_user("E9", "cy"))).status_code == 503
+    provider.kafka.fails_with = {}
+    assert (await provider.ask("POST", "/Users", a_user("E9", "cy"))).status_code == 201
+
+
+async def test_who_stood_still_between_claim_and_user_does_not_go_on(provider: Provider) -> None:
+    caught_up = provider.kafka.catch_up
+
+    async def stands_still() -> None:
+        await caught_up()
+        if provider.kafka.records:  # the claim
+            provider.late = timedelta(minutes=1)
+
+    provider.kafka.catch_up = stands_still  # type: ignore[method-assign]
+    answer = await provider.ask("POST", "/Users", a_user())
+    assert (answer.status_code, provider.kafka.events()) == (503, [])
+
+
+async def test_a_change_of_what_is_no_name_claims_nothing(provider: Provider) -> None:
+    user = await provider.created(a_user())
+    written = len(provider.kafka.records)
+    assert (await provider.patched(user, {"op": "replace", "path": "title", "value": "Engineer"})).status_code == 204
+    assert len(provider.kafka.records) == written + 2  # a delivery and the user
 
 
 async def test_a_record_that_kafka_does_not_take_is_too_large(provider: Provider) -> None:

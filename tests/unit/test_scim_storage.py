@@ -27,6 +27,7 @@ class TestStorage(AsyncScimStorageContract):
         kafka, seconds = MemoryKafka(), count(1_772_442_000)
         return Storage(
             kafka.view,
+            kafka.claims,
             kafka,
             kafka,
             DECLARATION,

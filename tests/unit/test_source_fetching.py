@@ -19,7 +19,14 @@ from services.sources.settings import SourcesSettings
 from shared.contracts.base import utc
 from shared.sources.files import read_sources
 from shared.streaming.records import Record
-from tests.source_payloads import FOLDER, HIBOB_RECORD, hibob
+from tests.source_payloads import (
+    FOLDER,
+    HIBOB_RECORD,
+    hibob,
+    successfactors,
+    successfactors_event,
+    successfactors_record,
+)
 
 SOURCES = read_sources(FOLDER)
 CREDENTIALS = {"hibob": "SERVICE-1:token", "bamboohr-events": "key:x"}
@@ -68,9 +75,9 @@ class Api:
         return Fetcher(SOURCES, accounts, give_up_seconds=give_up)
 
 
-def record(body: Any, offset: int = 0) -> Record:
+def record(body: Any, offset: int = 0, source: bytes = b"hibob") -> Record:
     value = json.dumps(body).encode()
-    return Record("sources.received", 0, offset, b"k", value, (("source", b"hibob"),), utc(2026, 3, 2, 9))
+    return Record("sources.received", 0, offset, b"k", value, (("source", source),), utc(2026, 3, 2, 9))
 
 
 async def test_a_record_is_asked_for_as_the_file_says() -> None:
@@ -112,6 +119,20 @@ async def test_many_notifications_about_one_employee_cost_one_request() -> None:
     assert len(api.requests) == 1
     assert len({json.loads(output.value or b"")["id"] for output in outputs}) == 30
     assert {output.topic for output in outputs} == {"feeds.people"}
+
+
+async def test_each_entry_of_a_delivery_has_its_own_record_and_one_that_is_not_had_holds_up_no_other() -> None:
+    api = Api(httpx.Response(200, json=successfactors_record()), httpx.Response(404))
+    events = [successfactors_event(event_id=n) for n in "ab"] + [successfactors_event("104", event_id="c")]
+    message = successfactors("ChangeInTitle", *events)
+    source = "successfactors-events"
+    sent = Record("sources.received", 0, 0, b"k", message, (("source", source.encode()),), utc(2026, 3, 2, 9))
+    fetcher = api.fetcher(**{source: "tracker@acme:0123456789"})
+    outputs = await DeliveryHandler(SOURCES, fetcher)([sent])
+    assert [request.url.path for request in api.requests] == ["/odata/v2/User('103')", "/odata/v2/User('104')"]
+    assert [output.topic for output in outputs] == ["feeds.people", "feeds.people", "sources.received.dead"]
+    assert outputs[-1].value == message
+    assert b"entry 2: the record: the API answered 404" in dict(outputs[-1].headers)["dead-reason"]
 
 
 async def test_what_holds_all_that_is_needed_fetches_nothing() -> None:
@@ -197,3 +218,28 @@ def test_wrong_credentials_are_told_and_not_shown(text: str, told: str) -> None:
         SourcesSettings(sources_dir=Path(FOLDER), credentials=text)
     assert told in refused.value.errors()[0]["msg"]
     assert "0123456789abcdef" not in refused.value.errors()[0]["msg"]
+
+
+@pytest.mark.parametrize("let_in", [False, True])
+async def test_a_source_may_state_protected_attributes_only_where_a_company_names_some(
+    tmp_path: Path,
+    *,
+    let_in: bool,
+) -> None:
+    (tmp_path / "survey.yaml").write_text(
+        "name: survey\ntitle: A survey\nsource: urn:survey\n"
+        "webhook: {signature: {kind: token}}\nsubject: body.who\nid: body.id\ntime: body.at\n"
+        "events:\n- {feed: attributes, type: attributes.stated,"
+        " data: {employee_id: body.who, values: {gender: body.gender}}}\n"
+        "- {feed: people, type: employee.changed, id: body.other, data: {employee_id: body.who}}\n"
+    )
+    sources = read_sources(tmp_path)
+    handler = DeliveryHandler(sources, Api().fetcher(), takes_attributes=let_in)
+    body = {"who": "E1", "id": "7", "at": "2026-03-01T09:30:00Z", "gender": "x", "other": "8"}
+    told = [(output.topic, dict(output.headers)) for output in await handler([record(body, source=b"survey")])]
+    topics = [topic for topic, _ in told]
+    if let_in:
+        assert topics == ["feeds.attributes", "feeds.people"]
+    else:
+        assert topics == ["feeds.people", "sources.received.dead"]
+        assert b"PROTECTED_ATTRIBUTES" in told[1][1]["dead-reason"]

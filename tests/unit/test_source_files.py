@@ -106,7 +106,7 @@ def a_delivery(*entries: Any, **headers: str) -> Delivery:
         (
             "why: nothing to do with it",
             "why: x\n    who: y",
-            "acme.yaml:26: ignore.0.who: Extra inputs are not permitted",
+            "acme.yaml:26: ignore.0.who: is not known here: is it misspelt?",
         ),
         (
             "webhook:\n  signature: {kind: hmac, header: X-Acme-Signature}\n",
@@ -289,9 +289,9 @@ def test_two_different_events_of_one_id_are_a_fault_and_the_same_entry_twice_is_
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        (b"employees[0][id]=1", "the body is not JSON (application/x-www-form-urlencoded)"),
-        (b"", "the body is not JSON"),
-        (b"\xff", "the body is not JSON"),
+        (b"employees[0][id]=1", "the body is neither JSON nor XML (application/x-www-form-urlencoded)"),
+        (b"", "the body is neither JSON nor XML"),
+        (b"\xff", "the body is neither JSON nor XML"),
         (b"[" * 70 + b"]" * 70, "nested deeper than the 64 levels"),
         (b"[" * 100_000 + b"]" * 100_000, "nested deeper than the 64 levels"),
         (b'{"changes": 3}', "each: 'body.changes' finds no list"),

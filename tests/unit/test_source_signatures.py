@@ -12,10 +12,11 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from shared.contracts.base import utc
+from shared.sources.delivery import Delivery
 from shared.sources.files import read_sources
 from shared.sources.signatures import BadSignature, Hmac, Signature, Token
 from shared.transport.webhooks import WebhookKey
-from tests.source_payloads import FOLDER
+from tests.source_payloads import FOLDER, workday
 
 NOW = utc(2026, 3, 2, 9)
 STAMP = str(int(NOW.timestamp()))
@@ -70,6 +71,7 @@ SCHEMES: Mapping[str, tuple[Any, dict[str, str]]] = {
     ),
     "Personio: the token in Authorization": (shipped("personio"), {"authorization": f"Bearer {KEY}"}),
 }
+LOGIN = "tracker:pass&word-of-16"
 EVERY_SCHEME = pytest.mark.parametrize(("scheme", "headers"), SCHEMES.values(), ids=list(SCHEMES))
 
 
@@ -146,6 +148,73 @@ def test_standard_webhooks_are_checked_as_the_specifications_own_library_signs_t
         scheme.check([secret], {**signed, "webhook-signature": "v2,abc"}, BODY, NOW)
     with pytest.raises(ValueError, match="is not base64"):
         scheme.key("whsec_***")
+
+
+def basic(login: str) -> dict[str, str]:
+    return {"authorization": "Basic " + base64.b64encode(login.encode()).decode()}
+
+
+def test_basic_authentication_is_let_in_by_name_and_password_two_of_them_while_one_is_replaced() -> None:
+    scheme = shipped("successfactors-events")
+    scheme.check(["tracker:the-next-secret", LOGIN], basic(LOGIN), BODY, NOW)
+    scheme.check([LOGIN], {"authorization": basic(LOGIN)["authorization"].replace("Basic", "basic")}, BODY, NOW)
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        "",
+        "Basic",
+        "Basic ***",
+        "Basic é",
+        f"Bearer {LOGIN}",
+        f"Basic {LOGIN}",
+        *(basic(login)["authorization"] for login in ("", "tracker:", "other:" + LOGIN, LOGIN.upper(), LOGIN + " ")),
+    ],
+)
+def test_any_other_login_is_refused(authorization: str) -> None:
+    with pytest.raises(BadSignature) as refused:
+        shipped("successfactors-events").check([LOGIN], {"authorization": authorization}, BODY, NOW)
+    assert LOGIN.partition(":")[2] not in str(refused.value)
+
+
+def test_a_login_in_the_body_is_found_whatever_its_namespace_is_called_and_is_not_kept() -> None:
+    scheme = shipped("workday-events")
+    body = workday(password="pass&amp;word-of-16")
+    for sent in (body, body.replace(b"wsse", b"other-prefix"), body.replace(b"wsse:", b"")):
+        scheme.check(["tracker:the-next-secret", LOGIN], {}, sent, NOW)
+        kept = scheme.kept(sent)
+        assert b"word-of-16" not in kept
+        assert len(kept) == len(sent) - len("pass&amp;word-of-16")
+        assert (
+            Delivery("x", kept, {}, NOW).payload["Envelope"]["Body"]
+            == Delivery("x", sent, {}, NOW).payload["Envelope"]["Body"]
+        )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        BODY,
+        workday(password=""),
+        workday(password="the-next-secret"),
+        workday(password="pass&amp;word-of-16").replace(b"tracker</wsse:U", b"other</wsse:U"),
+        workday(password="<![CDATA[pass&word-of-16]]>"),
+        workday(password="pass&amp;word-of-16").decode().encode("utf-16"),
+        b"<Password " * 100_000,
+        b"<Username>" * 100_000,
+    ],
+)
+def test_a_body_without_the_login_is_refused(body: bytes) -> None:
+    with pytest.raises(BadSignature):
+        shipped("workday-events").check([LOGIN], {}, body, NOW)
+
+
+def test_a_login_is_a_name_and_a_password() -> None:
+    for name in ("successfactors-events", "workday-events"):
+        with pytest.raises(ValueError, match="user:password"):
+            shipped(name).key(KEY)
 
 
 def test_a_bare_token_without_its_prefix_is_refused() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deploy.tracker.__main__ import main
-from tests.source_payloads import FOLDER, PAGES, bamboohr, github
+from tests.source_payloads import FOLDER, PAGES, bamboohr, github, successfactors, successfactors_record
 
 
 @pytest.fixture
@@ -71,15 +71,27 @@ def test_check_says_what_the_intake_would_refuse_though_its_shape_is_right(
     assert "the cycles service would refuse it: evidence_to" in capsys.readouterr().out
 
 
+def test_check_reads_xml_and_the_record_that_it_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    payload, record = tmp_path / "event.xml", tmp_path / "user.json"
+    payload.write_bytes(successfactors())
+    code, answer = checked(capsys, "successfactors-events", "--payload", payload)
+    assert code == 1
+    assert "say with --fetched what that gives" in answer["payloads"][0]["faults"][0]
+    record.write_text(json.dumps(successfactors_record()))
+    code, answer = checked(capsys, "successfactors-events", "--payload", payload, "--fetched", record)
+    (event,) = answer["payloads"][0]["events"]
+    assert (code, event["type"], event["data"]["name"]) == (0, "employee.changed", "Ann Lee")
+
+
 def test_check_fails_where_a_payload_would_become_a_dead_letter(
     payload: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     payload.write_text("no json")
     code, answer = checked(capsys, "bamboohr", "--payload", payload)
     assert (code, answer["ok"]) == (1, False)
-    assert answer["payloads"][0]["faults"][0].startswith("the body is not JSON")
+    assert answer["payloads"][0]["faults"][0].startswith("the body is neither JSON nor XML")
     assert main(["source", "check", "bamboohr", "--payload", str(payload)]) == 1
-    assert "  a dead letter: the body is not JSON" in capsys.readouterr().out
+    assert "  a dead letter: the body is neither JSON nor XML" in capsys.readouterr().out
 
 
 def test_check_reads_what_a_vendors_api_lists(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -10,12 +10,21 @@ from typing import Any
 from sqlalchemy import Connection, Engine, func, or_, select
 
 from services.insights.applying import insert_into
+from services.insights.measures.comparing import Compared, View, compare, quarter
 from services.insights.measures.facts import Facts
 from services.insights.measures.grouping import UNIT_AND_LEVEL
-from services.insights.measures.loading import load
-from services.insights.measures.measure import Moment, Value
+from services.insights.measures.loading import load, load_attributes
+from services.insights.measures.measure import WHOLE, Moment, Value
 from services.insights.measures.taking import Taken, take
-from services.insights.tables import clock, measured, measurements, measurements_over_time, progress
+from services.insights.tables import (
+    clock,
+    compared,
+    comparisons,
+    measured,
+    measurements,
+    measurements_over_time,
+    progress,
+)
 from shared.database import for_reading
 
 
@@ -35,6 +44,23 @@ class Measured:
     hidden: Mapping[tuple[str, str], int]
 
 
+@dataclass(frozen=True, slots=True)
+class AttributeTold:
+    """What is told of a protected attribute.
+
+    Attributes:
+        at: when the quarter began that it was compared by last; None before the first time.
+        k: the fewest people about whom something was told then.
+        hidden: how many views were not told then.
+    """
+
+    attribute: str
+    at: datetime | None
+    k: int
+    hidden: int
+    values: tuple[Compared, ...]
+
+
 def measure(engine: Engine, k: int) -> Taken | None:
     """Take all measures and keep them, unless those that are kept are of the same records and k; then return None.
 
@@ -51,6 +77,66 @@ def measure(engine: Engine, k: int) -> Taken | None:
     with engine.begin() as connection:
         _keep(connection, facts, records, k, taken)
     return taken
+
+
+def compare_when_due(engine: Engine, k: int, attributes: Sequence[str]) -> list[str]:
+    """Compare by each attribute that was not compared by in this quarter yet, keep what may be told; return which.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: the database is away, or did not take it; nothing has changed then.
+    """
+    with for_reading(engine).connect() as connection:
+        now = connection.execute(select(clock.c.now)).scalar()
+        if now is None:
+            return []
+        at = quarter(now)
+        done = set(connection.execute(select(compared.c.attribute).where(compared.c.at >= at)).scalars())
+        due = [name for name in attributes if name not in done]
+        if not due:
+            return []
+        facts = load(connection, now)
+        said = load_attributes(connection, due)
+        earlier = {name: _views_told(connection, name) for name in due}
+    told = {name: compare(facts, name, said[name], earlier[name], k) for name in due}
+    with engine.begin() as connection:
+        heads = [{"attribute": name, "at": at, "k": k, "hidden": of.hidden} for name, of in told.items()]
+        # Another process may have been quicker: it has told the same, and what it told stands.
+        mine = set(
+            connection.execute(
+                insert_into(connection, compared).on_conflict_do_nothing().returning(compared.c.attribute), heads
+            ).scalars()
+        )
+        if rows := [_row(value) for name, of in told.items() if name in mine for value in of.values]:
+            connection.execute(comparisons.insert(), rows)
+    return sorted(mine)
+
+
+def read_comparisons(connection: Connection, attributes: Sequence[str]) -> list[AttributeTold]:
+    """Return of each attribute what is told: coverage in the newest quarter, and each cycle as it was told once."""
+    found = []
+    for name in attributes:
+        head = connection.execute(
+            select(compared.c.at, compared.c.k, compared.c.hidden)
+            .where(compared.c.attribute == name)
+            .order_by(compared.c.at.desc())
+        ).first()
+        if head is None:
+            found.append(AttributeTold(name, None, 0, 0, ()))
+            continue
+        row = comparisons.c
+        rows = connection.execute(
+            select(comparisons)
+            .where(row.attribute == name, or_(row.at == head.at, row.cycle_id != WHOLE))
+            .order_by(row.at, row.place)
+        ).mappings()
+        found.append(AttributeTold(name, *head, tuple(Compared(**dict(one)) for one in rows)))
+    return found
+
+
+def _views_told(connection: Connection, attribute: str) -> list[View]:
+    row = comparisons.c
+    columns = [row[name] for name in View._fields]
+    return [View(*found) for found in connection.execute(select(*columns).where(row.attribute == attribute).distinct())]
 
 
 def read_measured(connection: Connection) -> Measured:
@@ -86,7 +172,7 @@ def _keep(connection: Connection, facts: Facts | None, records: int, k: int, tak
         connection.execute(measurements_over_time.insert(), [_row(moment) for moment in taken.moments])
 
 
-def _row(of: Value | Moment) -> dict[str, Any]:
+def _row(of: Value | Moment | Compared) -> dict[str, Any]:
     # dataclasses.asdict copies what it finds as well, which for ten thousands of groups takes seconds.
     return {field.name: getattr(of, field.name) for field in fields(of)}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from services.insights.measures.facts import (
 )
 from services.insights.tables import (
     achievements,
+    attributes,
     cycles,
     deliveries,
     endorsements,
@@ -60,6 +61,13 @@ def load(connection: Connection, now: datetime) -> Facts:
         ],
         achievements=_achievements(connection, now),
     )
+
+
+def load_attributes(connection: Connection, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return of each protected attribute the employees' values; of two subjects that state one, who spoke last."""
+    row = attributes.c
+    stated = connection.execute(select(row.employee_id, row.said).order_by(row.said_at, row.subject)).all()
+    return {name: {employee_id: said[name] for employee_id, said in stated if name in said} for name in names}
 
 
 def _people(connection: Connection) -> dict[str, Person]:

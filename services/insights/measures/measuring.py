@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 import structlog
@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from services.insights import metrics
 from services.insights.measures import conversion, coverage, gaps, load, outcomes
-from services.insights.measures.keeping import measure
+from services.insights.measures.keeping import compare_when_due, measure
 from services.insights.measures.measure import WHOLE
 from services.insights.measures.taking import Taken
 from shared.database import AWAY, trouble
@@ -55,13 +55,22 @@ class Measuring:
         k: the fewest people whom a group has that is shown beside others.
         every_seconds: time between two looks; longer where measuring takes long.
         show: makes the page of what was measured, so that it is there before somebody asks for it.
+        compare: what is compared by protected attributes, where anything is.
     """
 
-    def __init__(self, engine: Engine, k: int, every_seconds: float, show: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        k: int,
+        every_seconds: float,
+        show: Callable[[], object],
+        compare: Callable[[], object] = lambda: None,
+    ) -> None:
         self._engine = engine
         self._k = k
         self._every_seconds = every_seconds
         self._show = show
+        self._compare = compare
         self._shown = False
         self._task: asyncio.Task[None] | None = None
 
@@ -99,7 +108,35 @@ class Measuring:
         if taken is not None or not self._shown:
             self._show()
             self._shown = True
+        self._compare()
         return taken
+
+
+class Comparing:
+    """Compares by each protected attribute, once a quarter: not before all of the log is known, for it stays so then.
+
+    Args:
+        engine: the read model.
+        k: the fewest people about whom something is told.
+        attributes: what is compared by; nothing by default.
+        is_caught_up: tells whether all of the log is projected.
+    """
+
+    def __init__(self, engine: Engine, k: int, attributes: Sequence[str], is_caught_up: Callable[[], bool]) -> None:
+        self._engine = engine
+        self._k = k
+        self._attributes = attributes
+        self._is_caught_up = is_caught_up
+
+    def __call__(self) -> None:
+        """Compare by what has not been compared by in this quarter.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: the database is away, or did not take it; nothing has changed then.
+        """
+        if self._attributes and self._is_caught_up():
+            for attribute in compare_when_due(self._engine, self._k, self._attributes):
+                log.info("compared", attribute=attribute)
 
 
 def tell(taken: Taken) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import median
 from typing import Final
@@ -85,16 +87,30 @@ def promoted(facts: Facts, k: int) -> list[Value]:
     return values
 
 
-def _promoted(facts: Facts, cycle: CycleFacts, k: int) -> list[Value]:
-    until = min(facts.now, cycle.ends_at + FOLLOWED)
+@dataclass(frozen=True, slots=True)
+class Advocated:
+    """Somebody in scope of a cycle when it opened: with a sponsor then or without, and promoted or not."""
+
+    employee_id: str
+    group: str
+    promoted: bool
+
+
+def advocated(facts: Facts, cycle: CycleFacts, until: datetime) -> Iterator[Advocated]:
+    """Yield everybody in scope of a cycle when it opened, with whether they have risen by `until`."""
     sponsored = facts.sponsored_at(cycle.opens_at)
-    part, whole = {WITH: 0, WITHOUT: 0}, {WITH: 0, WITHOUT: 0}
     for employee_id in in_scope_at_opening(facts, cycle):
         person = facts.people[employee_id]
         before, after = person.at(cycle.opens_at), person.at(until)
-        group = WITH if employee_id in sponsored else WITHOUT
-        whole[group] += 1
-        part[group] += bool(before and after and after.active and after.level > before.level)
+        rose = bool(before and after and after.active and after.level > before.level)
+        yield Advocated(employee_id, WITH if employee_id in sponsored else WITHOUT, rose)
+
+
+def _promoted(facts: Facts, cycle: CycleFacts, k: int) -> list[Value]:
+    part, whole = {WITH: 0, WITHOUT: 0}, {WITH: 0, WITHOUT: 0}
+    for one in advocated(facts, cycle, min(facts.now, cycle.ends_at + FOLLOWED)):
+        whole[one.group] += 1
+        part[one.group] += one.promoted
     id_ = cycle.cycle_id
     if min(whole.values()) < k:
         return [

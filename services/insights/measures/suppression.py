@@ -16,6 +16,9 @@ a class can come out. Looked for are
 
 Within one tree of groups (units), what lies in a hidden group is hidden with it.
 
+People may be counted in several ways at once, and a group is small then when it has fewer than k by any of them: where
+what is shown of a group is how many of it have each value of a protected attribute, "few" is few of one value.
+
 How it is worked out: numbers of classes which are such that every shown group's sum is 0 are drawn at random. A group
 comes out if its sum is 0 for these, too: what is a combination of zeros is zero, and for any other a random draw is not
 (modulo a prime near 2^20, three draws: one error in 10^18, by which a group would be hidden in vain).
@@ -41,25 +44,30 @@ _PRIME: Final = 1_048_573
 _DRAWS: Final = 3
 
 
-def shown(people: Mapping[Labels, int], groups: Sequence[Labels], k: int, *, tree: str) -> list[bool]:
+def shown(
+    people: Mapping[Labels, int | Sequence[int]], groups: Sequence[Labels], k: int, *, tree: str = "", told: int = 0
+) -> list[bool]:
     """Tell of each group whether it may be shown.
 
     Args:
-        people: how many there are of each set of labels; a person's set holds all that they are told by.
+        people: how many there are of each set of labels; a person's set holds all that they are told by. Where they are
+            counted in several ways, each time in as many.
         groups: each is all whose labels include its own, one or two; no label at all is everybody.
-        k: the fewest people about whom something may be told.
-        tree: the dimension whose groups lie in each other.
+        k: the fewest people, by each count, about whom something may be told.
+        tree: the dimension whose groups lie in each other; empty for none.
+        told: the first so many groups are known already, and can't be hidden any more.
     """
-    kinds = [labels for labels, n in people.items() if n > 0]
-    sizes = np.array([people[labels] for labels in kinds], dtype=np.int64)
-    candidates, members = _large(kinds, sizes, groups, k)
+    kinds = [labels for labels, n in people.items() if np.any(n)]
+    if not kinds:
+        return [False] * len(groups)
+    sizes = np.array([people[labels] for labels in kinds], dtype=np.int64).reshape(len(kinds), -1)
+    candidates, members = _large(kinds, sizes, groups, k, told)
     if not candidates:
         return [False] * len(groups)
     # From here on there are only classes of people whom no candidate tells apart, and small groups made of them.
     members, class_of = _classes(members)
     small = _Named(_named(kinds, sizes, class_of, k))
-    sizes = np.bincount(class_of, weights=sizes, minlength=members.shape[1]).astype(np.int64)
-    company = _Company(members, sizes, k)
+    company = _Company(members, _summed(class_of, sizes, members.shape[1]), k, np.array(candidates) < told)
     in_tree = np.array([{dimension for dimension, _ in groups[group]} == {tree} for group in candidates])
     left = np.ones(len(candidates), dtype=bool)
     while left.any():
@@ -83,20 +91,22 @@ class _Company:
         lies_in: of each group, whether it lies in each other.
     """
 
-    def __init__(self, members: Flags, sizes: Matrix, k: int) -> None:
+    def __init__(self, members: Flags, sizes: Matrix, k: int, told: Flags) -> None:
         self._members = members
         self._packed = np.packbits(members, axis=0)
         self._sizes = sizes
         self._k = k
+        self._told = told
         self._class_of, self._group_of = np.nonzero(members.T)
-        self._totals: Matrix = self._summed_by_group(sizes[:, None])[:, 0]
+        self._totals: Matrix = self._summed_by_group(sizes)
+        self._whole: Matrix = self._totals.sum(axis=1)
         chance = np.random.default_rng(0)
         # With random weights, for modulo a prime a matrix times its own transpose may have a lesser rank than it.
         self._weights: Matrix = chance.integers(1, _PRIME, (members.shape[1],), dtype=np.int64)
         self._draws: Matrix = chance.integers(0, _PRIME, (members.shape[1], _DRAWS), dtype=np.int64)
         self._drawn = self._summed_by_group(self._draws) % _PRIME
-        common, products = self._in_both(sizes, self._weights)
-        self.lies_in: Flags = common == self._totals[:, None]
+        common, products = self._in_both(sizes.sum(axis=1), self._weights)
+        self.lies_in: Flags = common == self._whole[:, None]
         self._products = products % _PRIME
 
     def to_hide(self, left: Flags, named: _Named) -> set[int]:
@@ -116,10 +126,10 @@ class _Company:
         made_of = _solved(products, np.stack(weighted, axis=1))
         hide: set[int] = set()
         for factors_of in made_of.T:
-            makes_it = rows[factors_of != 0].tolist()
-            if hide.isdisjoint(makes_it):
+            makes_it = rows[(factors_of != 0) & ~self._told[rows]].tolist()
+            if makes_it and hide.isdisjoint(makes_it):
                 # The smallest is the least loss; the whole is the greatest and goes last.
-                hide.add(min(makes_it, key=self._totals.tolist().__getitem__))
+                hide.add(min(makes_it, key=self._whole.tolist().__getitem__))
         return hide
 
     def _coming_out(self, rows: Matrix, zero_sum: Matrix, named: _Named) -> Iterator[Sequence[int]]:
@@ -133,25 +143,27 @@ class _Company:
         packed = self._packed & np.packbits(shown)[:, None]
         _, first, class_of = np.unique(_as_keys(packed), return_index=True, return_inverse=True)
         class_of, in_some = class_of.reshape(-1), packed[:, first].any(axis=0)
-        sizes = np.bincount(class_of, weights=self._sizes).astype(np.int64)
+        sizes = _summed(class_of, self._sizes, len(first))
         sums = _summed(class_of, zero_sum, len(sizes)) % _PRIME
         # Those who are in no group that is shown are a class too; nothing comes out about them.
-        small = np.flatnonzero((sizes < self._k) & in_some)
+        small = np.flatnonzero((sizes.min(axis=1) < self._k) & in_some)
         waiting: dict[bytes, int] = {}
         # The smallest first: of those that cancel the same, the first one is kept.
-        for at in small[np.argsort(sizes[small], kind="stable")].tolist():
+        for at in small[np.argsort(sizes[small].sum(axis=1), kind="stable")].tolist():
             if not sums[at].any():
                 yield np.flatnonzero(class_of == at).tolist()
                 continue
             other = waiting.get((-sums[at] % _PRIME).tobytes())
-            if other is not None and sizes[at] + sizes[other] < self._k:
+            if other is not None and (sizes[at] + sizes[other]).min() < self._k:
                 yield np.flatnonzero((class_of == at) | (class_of == other)).tolist()
             waiting.setdefault(sums[at].tobytes(), at)
 
     def _rests(self, rows: Matrix) -> Iterator[Sequence[int]]:
-        totals = self._totals[rows]
-        rest = totals[None, :] - totals[:, None]
-        for inner, outer in np.argwhere(self.lies_in[np.ix_(rows, rows)] & (rest > 0) & (rest < self._k)).tolist():
+        whole, few = self._whole[rows], np.zeros((len(rows), len(rows)), dtype=bool)
+        for totals in self._totals[rows].T:
+            few |= totals[None, :] - totals[:, None] < self._k
+        some = whole[None, :] > whole[:, None]
+        for inner, outer in np.argwhere(self.lies_in[np.ix_(rows, rows)] & some & few).tolist():
             yield np.flatnonzero(self._members[rows[outer]] & ~self._members[rows[inner]]).tolist()
 
     def _summed_by_group(self, numbers: Matrix) -> Matrix:
@@ -196,8 +208,10 @@ def _summed(of: Matrix, numbers: Matrix, length: int) -> Matrix:
     return np.stack(columns, axis=1).astype(np.int64)
 
 
-def _large(kinds: Sequence[Labels], sizes: Matrix, groups: Sequence[Labels], k: int) -> tuple[list[int], Flags]:
-    """Return the groups of at least k people, and which kinds are in each."""
+def _large(
+    kinds: Sequence[Labels], sizes: Matrix, groups: Sequence[Labels], k: int, told: int
+) -> tuple[list[int], Flags]:
+    """Return the groups of at least k people and those that are told already, and which kinds are in each."""
     having: dict[Label, list[int]] = {}
     for n, labels in enumerate(kinds):
         for label in labels:
@@ -207,7 +221,7 @@ def _large(kinds: Sequence[Labels], sizes: Matrix, groups: Sequence[Labels], k: 
     for group, labels in enumerate(groups):
         lists = [having.get(label, []) for label in labels] or [everybody]
         of = lists[0] if len(lists) == 1 else sorted(set(lists[0]).intersection(*lists[1:]))
-        if sizes[of].sum() >= k:
+        if of and (group < told or sizes[of].sum(axis=0).min() >= k):
             row = np.zeros(len(kinds), dtype=bool)
             row[of] = True
             candidates.append(group)
@@ -246,12 +260,12 @@ def _named(kinds: Sequence[Labels], sizes: Matrix, class_of: Matrix, k: int) -> 
     _, name_of = np.unique(np.concatenate(names), return_inverse=True)
     classes = int(class_of.max()) + 1
     parts, part_of = np.unique(name_of.reshape(-1) * classes + np.concatenate(at), return_inverse=True)
-    in_part = np.bincount(part_of.reshape(-1), weights=np.concatenate(people))
-    whole_class = np.bincount(class_of, weights=sizes)[parts % classes]
-    in_name = np.bincount(parts // classes, weights=in_part)
-    torn = np.bincount(parts // classes, weights=in_part != whole_class) > 0
+    in_part = _summed(part_of.reshape(-1), np.concatenate(people), len(parts))
+    whole_class = _summed(class_of, sizes, classes)[parts % classes]
+    in_name = _summed(parts // classes, in_part, int(name_of.max()) + 1)
+    torn = np.bincount(parts // classes, weights=(in_part != whole_class).any(axis=1)) > 0
     found: dict[int, list[int]] = {}
-    for part in parts[((in_name < k) & ~torn)[parts // classes]].tolist():
+    for part in parts[((in_name.min(axis=1) < k) & ~torn)[parts // classes]].tolist():
         found.setdefault(part // classes, []).append(part % classes)
     return [list(group) for group in {tuple(sorted(group)) for group in found.values()}]
 
