@@ -19,6 +19,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,22 +35,21 @@ from deploy.tracker.compacting import compact, configs_of
 from deploy.tracker.options import Watched, add_bootstrap_servers, person_keys, watched
 from deploy.tracker.searching import Marks, records_naming, refs_of, rows_naming
 from services.correlator import forgetting as correlator
-from services.correlator.state import decode_employee, encode_employee
+from services.correlator.state import decode_employee
 from services.insights import forgetting as insights
 from services.insights.settings import InsightsSettings
 from services.people import forgetting as people
-from services.people.state import read_person, write_state
 from services.portal.settings import PortalSettings
 from services.prompter import forgetting as prompter
-from services.prompter import state as prompter_state
 from shared.contracts.identities import RefClaimed, read_identity
-from shared.contracts.ids import EmployeeId, Ref
+from shared.contracts.ids import Ref
 from shared.database import open_database, trouble
-from shared.streaming.intake import forget_parked
+from shared.streaming.intake import forget_parked, parked_shape
 from shared.streaming.person_keys import Keyring, KeysAway
 from shared.streaming.reading import NotRead, partitions_by_topic, read_to_the_end
 from shared.streaming.records import Record
-from shared.streaming.sealing import name_of
+from shared.streaming.sealed_states import CHANGELOG_SUFFIX, Shape
+from shared.streaming.sealing import is_sealed, name_of
 from shared.streaming.service import StreamSettings
 from shared.streaming.topics import (
     FEEDS,
@@ -65,6 +65,14 @@ NOTHING_KNOWN: Final = 3
 SOMETHING_STAYS: Final = 4
 """Exit code where the person is erased as far as can be, and something can still be read."""
 _COMPACTED_WITHIN_SECONDS: Final = 180.0
+_TOGETHER: Final = 1000
+"""So many records are opened together."""
+_SHAPES: Final[Mapping[str, Shape]] = {
+    "correlator-standing": correlator.STANDING,
+    "people-people": people.PEOPLE,
+    "prompter-sponsors": prompter.SPONSORS,
+}
+"""Of states, by name; all others are those of intakes."""
 
 
 class NotErased(Exception):
@@ -271,11 +279,21 @@ class Erasure:
     def _is_trace(self, record: Record) -> bool:
         if record.topic == PERSON_KEYS:
             return self.keys.is_key_of(record.key or b"", self.names)
-        return record.key in self._wire_keys or self.marks.name(record.key) or self.marks.name(record.value)
+        if record.key is not None and any(mark in record.key for mark in self._wire_keys):
+            return True
+        return self.marks.name(record.key) or self.marks.name(record.value)
 
     def _as_they_lie(self, topic: str) -> Iterator[Record]:
         servers = self.asked.bootstrap_servers
         return read_to_the_end(servers, topic, self.topics[topic], progress=self.watch(topic))
+
+    def _opened(self, topic: str) -> Iterator[tuple[Record, Record]]:
+        """Yield each record that can be read as it lies and opened."""
+        reading = self._as_they_lie(topic)
+        while records := list(islice(reading, _TOGETHER)):
+            lies = {(record.partition, record.offset): record for record in records}
+            for opened in self.keys.open_all(records, although_erased=True):
+                yield lies[opened.partition, opened.offset], opened
 
     def _has_read_model(self) -> bool:
         url = make_url(self.asked.database_url)
@@ -301,9 +319,9 @@ class Erasure:
                 f"{', '.join(running)}: stop these first, for they would write what they remember (a process that was "
                 "killed is missed after some seconds). The gateway may run on"
             )
-        key = f"{partition_of(self.asked.employee.encode())}/employee/{self.asked.employee}"
-        newest = self._newest("correlator-standing-changelog", lambda record: record.key == key.encode())
-        for record in newest.values():
+        key = f"{partition_of(self.asked.employee.encode())}/employee/{self.asked.employee}".encode()
+        standing = self._newest("correlator-standing-changelog", lambda record: record.key == key)
+        for _, record in standing:
             profiles = decode_employee(record.value).profiles if record.value is not None else ()
             if profiles and profiles[-1].active:
                 raise NotErased(
@@ -320,57 +338,57 @@ class Erasure:
         changes = 0
         with closing(self._producer()) as producer:
             for topic in self.topics:
-                if not topic.endswith("-changelog"):
+                if not topic.endswith(CHANGELOG_SUFFIX):
                     continue
                 sent = []
-                for key, record in self._newest(topic, self._is_trace).items():
-                    if record.value is None:
-                        continue
-                    left = self.left(topic, key.decode(errors="replace").partition("/")[2], record.value)
-                    if left != record.value:
-                        sent.append(producer.send(topic, left, key, partition=record.partition))
+                # What is left is worked out of each, for not in all bytes of a state a name stands as a word.
+                for lies, record in self._newest(topic, self._knows_them):
+                    left = self._left_of(record)
+                    if left is not None and is_sealed(lies.value):
+                        key = record.key or b""
+                        (left,) = self.keys.seal_entries(topic, self._shape(topic), [(key, _own(key), left)])
+                    sent.append(producer.send(topic, left, lies.key, partition=lies.partition))
                 for future in sent:
                     future.get(timeout=60)
                 changes += len(sent)
         return changes
 
-    def _newest(self, topic: str, wanted: Callable[[Record], bool]) -> dict[bytes, Record]:
-        """Return the newest record of each key, of those that are wanted."""
-        newest: dict[bytes, Record] = {}
+    def _knows_them(self, record: Record) -> bool:
+        return record.value is not None and self._left_of(record) != record.value
+
+    def _left_of(self, record: Record) -> bytes | None:
+        return self.left(record.topic, _own(record.key or b""), record.value or b"")
+
+    def _newest(self, topic: str, wanted: Callable[[Record], bool]) -> list[tuple[Record, Record]]:
+        """Return the newest record of each key as it lies and opened, of those that are wanted."""
+        newest: dict[bytes, tuple[Record, Record]] = {}
         if topic in self.topics:
-            for record in self._as_they_lie(topic):
-                if record.key is None:
+            for lies, opened in self._opened(topic):
+                if lies.key is None:
                     continue
-                if wanted(record):
-                    newest[record.key] = record
+                if wanted(opened):
+                    newest[lies.key] = lies, opened
                 else:
-                    newest.pop(record.key, None)
-        return newest
+                    newest.pop(lies.key, None)
+        return list(newest.values())
+
+    def _shape(self, topic: str) -> Shape:
+        """Return the shape of the states of a changelog that has sealed ones."""
+        name = topic.removesuffix(CHANGELOG_SUFFIX)
+        return _SHAPES[name] if name in _SHAPES else parked_shape(name.removesuffix("-parked"))
 
     def left(self, topic: str, key: str, value: bytes) -> bytes | None:
         """Return what is left of a state; None where it is theirs."""
-        person = self.asked.employee
-        kind, _, whose = key.rpartition("/")
-        if whose == person:
-            return None
-        match topic.removesuffix("-changelog"):
-            case "correlator-standing" if kind == "employee":
-                before = decode_employee(value)
-                after = correlator.forget(before, person, self.names)
-                return value if after == before else encode_employee(after)
-            case "people-people" if kind == "person":
-                known = read_person(value)
-                left = people.forget(known, EmployeeId(person))
-                return value if left == known else write_state(left)
-            case "prompter-sponsors":
-                sponsor = prompter_state.decode(value)
-                rest = prompter.forget(sponsor, person)
-                return value if rest == sponsor else prompter_state.encode(rest)
-            case of if of.endswith("-parked") and of.removesuffix("-parked") in FEEDS:
-                feed = of.removesuffix("-parked")
-                return forget_parked(feed, key, value, self.keys.cleaned, self.keys.is_erased)
-            case _:
+        name = topic.removesuffix(CHANGELOG_SUFFIX)
+        feed = name.removesuffix("-parked")
+        if name in _SHAPES:
+            whose = _SHAPES[name].whose(key)
+            if whose is None:
                 return value
+            return None if whose in self.names else _SHAPES[name].without(value, self.names.__contains__)
+        if feed != name and feed in FEEDS:
+            return forget_parked(feed, key, value, self.keys.cleaned, self.keys.is_erased)
+        return value
 
     def rows(self) -> int:
         """Delete them from insights' read model; return how many rows have changed."""
@@ -403,8 +421,8 @@ class Erasure:
             (IDENTITIES, key, partition) for partition, of in self._identities() for key in (of, self.keys.wire_key(of))
         }
         for topic, of_theirs in ((SOURCES_ROWS, b""), (SCIM_RESOURCES, b"User/")):
-            found = self._newest(topic, self._is_trace).items()
-            keys |= {(topic, key, record.partition) for key, record in found if key.startswith(of_theirs)}
+            found = [lies for lies, _ in self._newest(topic, self._is_trace)]
+            keys |= {(topic, r.key, r.partition) for r in found if r.key is not None and r.key.startswith(of_theirs)}
         with closing(self._producer()) as producer:
             sent = [producer.send(topic, None, key, partition=partition) for topic, key, partition in sorted(keys)]
             for future in sent:
@@ -438,3 +456,8 @@ class Erasure:
         return KafkaProducer(
             bootstrap_servers=self.asked.bootstrap_servers.split(","), acks="all", max_request_size=LARGEST_BATCH
         )
+
+
+def _own(key: bytes) -> str:
+    """Return the key that a service has for an entry, by that which its changelog has."""
+    return key.decode(errors="replace").partition("/")[2]
