@@ -55,6 +55,7 @@ from shared.streaming.topics import (
 TOKEN: Final = "a-token-for-benchmarks"
 KEY: Final = "whsec_" + "YmVuY2htYXJr" * 3
 SHARES: Final = (("p50_seconds", 0.5), ("p99_seconds", 0.99), ("p999_seconds", 0.999))
+_UNITS: Final = {"events_per_second": "events/s", "events_per_cpu_second": "events/CPU-s"}
 TOPICS: Final = (SOURCES_RECEIVED, feed_topic("achievements"), CAREER_EVENTS, PROMPTS)
 """What a webhook passes on its way to being a prompt."""
 _HOPS: Final = tuple(f"bench-hop-{number}" for number in range(len(TOPICS)))
@@ -63,6 +64,8 @@ _WARM_UP_RATE: Final = 300
 _START_SECONDS: Final = 3.0
 """From the start of the process that sends to its first webhook; it makes them all first."""
 _PATIENCE_SECONDS: Final = 240.0
+_REACHED: Final = 0.98
+"""What share of an offered rate has to be taken for it to count as reached; below, latencies are those of a queue."""
 
 
 @dataclass
@@ -135,7 +138,8 @@ async def _measure_peer(name: str, asked: argparse.Namespace, pair: int, console
                 title = f"{name}, {rate:,} events/s, {pair}/{asked.pairs}"
                 what = Offer(first, rate * asked.seconds, rate, 0, asked.people)
                 first += what.count
-                before = {of: cpu_seconds(pid) for of, pid in pipeline.processes.items()}
+                watched = {**pipeline.processes, "Kafka": broker.pid or 0}
+                before = {of: cpu_seconds(pid) for of, pid in watched.items()}
                 try:
                     with console.status(title):
                         what, offered = await _through(pipeline, what, seen)
@@ -150,10 +154,18 @@ async def _measure_peer(name: str, asked: argparse.Namespace, pair: int, console
                         _tell(name, goal, what, shares, pair)
                         shown = ", ".join(f"{value * 1000:,.0f}" for value in shares.values())
                         console.print(f"{title}, to the {goal}: p50, p99, p99.9: {shown} ms")
-                used = {of: cpu_seconds(pid) - before[of] for of, pid in pipeline.processes.items()}
-                _tell(name, "topic", what, {"events_per_cpu_second": what.count / sum(used.values())}, pair)
+                used = {of: cpu_seconds(pid) - before[of] for of, pid in watched.items()}
+                own = sum(used[of] for of in pipeline.processes)
+                rates = {"events_per_second": offered.per_second, "events_per_cpu_second": what.count / own}
+                _tell(name, "topic", what, rates, pair)
+                if not is_reached(what, offered):
+                    told = f"taken {offered.per_second:,.0f} a second: the rate was not reached, and latencies grow on"
+                    console.print(f"{title}: {told}", style="red", markup=False)
                 late = f"sent {offered.latest_seconds * 1000:,.0f} ms late at worst, {offered.refused:,} refused"
-                cost = ", ".join(f"{of} {seconds / what.count * 1000:.2f}" for of, seconds in used.items())
+                cost = ", ".join(
+                    f"{of} {seconds / what.count * 1000:.2f}"
+                    for of, seconds in {**used, "sender": offered.cpu_seconds}.items()
+                )
                 console.print(f"{title}: {late}; {await _stages(pipeline, what)}; CPU ms each: {cost}")
     return without
 
@@ -199,6 +211,11 @@ async def _through(pipeline: Pipeline, what: Offer, seen: Seen) -> tuple[Offer, 
     return what, Offered(**json.loads(told))
 
 
+def is_reached(what: Offer, offered: Offered) -> bool:
+    """Tell whether webhooks were taken as fast as they were offered."""
+    return offered.per_second >= _REACHED * what.rate
+
+
 def missing(what: Offer, times: Mapping[int, float]) -> int:
     """Return of how many people the last webhook is not through."""
     return sum(
@@ -230,7 +247,7 @@ def share(values: Sequence[float], below: float) -> float:
 def _tell(name: str, goal: str, what: Offer, figures: Mapping[str, float], pair: int) -> None:
     size = {"events/s offered": what.rate, "seconds": what.count // what.rate, "people": what.people}
     for figure, value in figures.items():
-        unit = "s" if figure.endswith("_seconds") else "events/CPU-s"
+        unit = _UNITS.get(figure, "s")
         tell(Figure(f"latency, to the {goal}", figure, round(value, 5), unit, name, _versions(name), size, pair))
 
 

@@ -69,11 +69,20 @@ class Offered:
         accepted: how many were taken in the end: all.
         refused: answers that told to come back later.
         latest_seconds: how late one was sent at worst.
+        took_seconds: from when the first was due until the last was taken.
+        cpu_seconds: what the sending itself took.
     """
 
     accepted: int
     refused: int
     latest_seconds: float
+    took_seconds: float
+    cpu_seconds: float
+
+    @property
+    def per_second(self) -> float:
+        """How many were taken a second."""
+        return self.accepted / self.took_seconds
 
 
 async def offer(what: Offer) -> Offered:
@@ -81,10 +90,14 @@ async def offer(what: Offer) -> Offered:
     return await (_to_gateway(what) if what.port else _to_kafka(what))
 
 
+def _offered(what: Offer, refused: int, latest: float, cpu_before: float) -> Offered:
+    return Offered(what.count, refused, latest, time.time() - what.begin, time.process_time() - cpu_before)
+
+
 async def _to_gateway(what: Offer) -> Offered:
     ready = [_request(what, number) for number in range(what.first, what.first + what.count)]
     due: asyncio.Queue[int] = asyncio.Queue()
-    refused, latest = 0, 0.0
+    refused, latest, cpu_before = 0, 0.0, time.process_time()
 
     async def send() -> None:
         nonlocal refused, latest
@@ -118,7 +131,7 @@ async def _to_gateway(what: Offer) -> Offered:
     finally:
         for task in senders:
             task.cancel()
-    return Offered(what.count, refused, latest)
+    return _offered(what, refused, latest, cpu_before)
 
 
 def _request(what: Offer, number: int) -> bytes:
@@ -129,7 +142,7 @@ def _request(what: Offer, number: int) -> bytes:
 
 async def _to_kafka(what: Offer) -> Offered:
     ready = [webhook(number, what.people, what.due(number))[0] for number in range(what.first, what.first + what.count)]
-    latest = 0.0
+    latest, cpu_before = 0.0, time.process_time()
     sent = []
     producer = AIOKafkaProducer(bootstrap_servers=os.environ["BENCH_BOOTSTRAP_SERVERS"], acks="all")
     await producer.start()
@@ -145,7 +158,7 @@ async def _to_kafka(what: Offer) -> Offered:
         await asyncio.gather(*sent)
     finally:
         await producer.stop()
-    return Offered(what.count, 0, latest)
+    return _offered(what, 0, latest, cpu_before)
 
 
 async def _each_when_due(what: Offer, send: Callable[[int], Awaitable[None]]) -> None:

@@ -50,6 +50,7 @@ UNITS: Final[Mapping[str, str]] = {
     "first_seconds": "s",
     "last_seconds": "s",
     "stall_seconds": "s",
+    "own_stall_seconds": "s",
     "peak_rss_bytes": "bytes",
 }
 _FIRST_OPENING: Final = utc(2026, 9, 1)
@@ -67,6 +68,7 @@ class Opened:
         first_seconds: from the moment at which the cycle's event was sent to the first prompt.
         last_seconds: the same, to the last.
         stall_seconds: the longest time for which the event loop could do nothing else.
+        own_stall_seconds: the same without the time for which others had its core.
     """
 
     events_per_second: float
@@ -74,6 +76,7 @@ class Opened:
     first_seconds: float | None = None
     last_seconds: float | None = None
     stall_seconds: float | None = None
+    own_stall_seconds: float | None = None
     peak_rss_bytes: float | None = None
 
 
@@ -185,10 +188,12 @@ class _Correlator:
         self.written += len(values)
         return begun
 
-    def stalls(self, since: float) -> float:
-        """Return the longest stall of its event loop since then (of the system's monotonic clock)."""
+    def stalls(self, since: float) -> tuple[float, float]:
+        """Return the longest stall of its event loop since then (of the system's monotonic clock): all in all, and of
+        its own making."""
         told = [json.loads(line) for line in (self.folder / "stalls").read_text().splitlines()]
-        return max((late for at, late in told if at >= since), default=0.0)
+        _, late, own = zip((0.0, 0.0, 0.0), *(of_one for of_one in told if of_one[0] >= since), strict=True)
+        return max(late), max(own)
 
 
 @contextmanager
@@ -236,12 +241,14 @@ def _measure_correlator(correlator: _Correlator, careers: Careers, _cores: Cores
     }
     if asked.prompts != wanted:
         raise PeerFailed(f"{len(asked.prompts)} sponsors were asked, and right is {len(wanted)}")
+    stall, own_stall = correlator.stalls(asked.since)
     return Opened(
         events_per_second=careers.employees / (asked.last - asked.sent),
         events_per_cpu_second=careers.employees / asked.cpu_seconds,
         first_seconds=asked.first - asked.sent,
         last_seconds=asked.last - asked.sent,
-        stall_seconds=correlator.stalls(asked.since),
+        stall_seconds=stall,
+        own_stall_seconds=own_stall,
         peak_rss_bytes=peak_rss_bytes(correlator.process.pid),
     )
 

@@ -53,6 +53,7 @@ COLUMNS: Final[Sequence[tuple[str, str, _Show]]] = (
     ("p99_seconds", "p99 ms", _milliseconds),
     ("p999_seconds", "p99.9 ms", _milliseconds),
     ("stall_seconds", "longest stall ms", _milliseconds),
+    ("own_stall_seconds", "of its own ms", _milliseconds),
     ("peak_rss_bytes", "peak MiB", _mebibytes),
     ("state_bytes", "state B/employee", _whole),
     ("start_seconds", "start s", _seconds),

@@ -27,12 +27,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from deploy.spawn import LOOPBACK, command_of, log_tail, port_is_free, spawn, wait_until
+from shared.streaming.connection import security
 
 PROJECT = Path(__file__).resolve().parent.parent
 LOCAL = PROJECT / ".local"
@@ -272,10 +273,10 @@ class ExternalBroker:
 
     def start(self, *, within: float = 60.0) -> None:
         """Return once it answers."""
-        if not wait_until(lambda: answers(self.bootstrap_servers), within=within, every=0.5):
+        if not wait_until(lambda: answers(self.bootstrap_servers, **security()), within=within, every=0.5):
             raise BrokerError(
                 f"no Kafka answers at {self.bootstrap_servers}: start it (`make broker` starts a local one), "
-                "or correct KAFKA_BOOTSTRAP_SERVERS"
+                "or correct KAFKA_BOOTSTRAP_SERVERS, or how it is spoken to (KAFKA_SECURITY_PROTOCOL and its like)"
             )
 
     def stop(self) -> None:
@@ -283,7 +284,7 @@ class ExternalBroker:
 
     def status(self) -> BrokerStatus:
         """Say whether it answers."""
-        up = answers(self.bootstrap_servers)
+        up = answers(self.bootstrap_servers, **security())
         return BrokerStatus(
             running=up,
             answers=up,
@@ -315,17 +316,28 @@ def choose_broker(
     external = os.environ.get("KAFKA_BOOTSTRAP_SERVERS", "").strip()
     if external:
         return ExternalBroker(external)
+    if os.environ.get("KAFKA_SECURITY_PROTOCOL", "PLAINTEXT") not in ("", "PLAINTEXT"):
+        raise BrokerError(
+            "KAFKA_SECURITY_PROTOCOL is set, and the local Kafka speaks plain text only: unset it, or say by "
+            "KAFKA_BOOTSTRAP_SERVERS which Kafka is meant"
+        )
     return Broker(data_dir, port=port, controller_port=controller_port, die_with_parent=die_with_parent, say=say)
 
 
-def answers(bootstrap_servers: str) -> bool:
-    """Return whether a broker there takes requests and has joined its cluster."""
+def answers(bootstrap_servers: str, **how: Any) -> bool:
+    """Return whether a broker there takes requests and has joined its cluster.
+
+    Args:
+        bootstrap_servers: where it is.
+        how: it is spoken to, where that is not plain text: `security()` of `shared.streaming.connection`.
+    """
     if not any(_listens(address) for address in bootstrap_servers.split(",")):
         return False
     with _quiet_kafka_client():
         try:
             admin = KafkaAdminClient(
                 bootstrap_servers=bootstrap_servers.split(","),
+                **how,
                 request_timeout_ms=3000,
                 bootstrap_timeout_ms=3000,
             )

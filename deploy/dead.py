@@ -25,6 +25,7 @@ from deploy.broker import DEMO_PORT
 from deploy.spawn import LOOPBACK
 from deploy.tracker.options import plain
 from shared.service.settings import PersonKeySettings
+from shared.streaming.connection import security
 from shared.streaming.person_keys import Keyring
 from shared.streaming.records import Output, Record, as_read
 
@@ -169,7 +170,7 @@ class DeadLetters:
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap_servers = bootstrap_servers
-        self._consumer = KafkaConsumer(bootstrap_servers=bootstrap_servers.split(","), **_CONSUMER)
+        self._consumer = KafkaConsumer(bootstrap_servers=bootstrap_servers.split(","), **security(), **_CONSUMER)
         self._replayed: dict[TopicPartition, Replayed] = {}
         self._keys = Keyring(PersonKeySettings(), bootstrap_servers)
 
@@ -230,6 +231,7 @@ class DeadLetters:
     def _send(self, letters: Sequence[DeadLetter]) -> None:
         producer = KafkaProducer(
             bootstrap_servers=self._bootstrap_servers.split(","),
+            **security(),
             acks="all",
             linger_ms=5,
             max_request_size=16 * 1024 * 1024,  # what fits is the broker's to say: it has had these records before

@@ -12,6 +12,7 @@ import httpx
 from kafka import KafkaProducer
 
 from shared.company.records import Feed, FeedRecord
+from shared.streaming.connection import security
 from shared.streaming.topics import feed_topic
 
 STRUCTURED: Final = "application/cloudevents+json"
@@ -41,7 +42,7 @@ class Feeder:
     def __init__(self, gateway: str, tokens: Mapping[str, str], bootstrap_servers: str) -> None:
         self._tokens = tokens
         self._http = httpx.Client(base_url=gateway, timeout=60.0, trust_env=False)
-        self._producer = KafkaProducer(bootstrap_servers=bootstrap_servers, acks="all", linger_ms=5)
+        self._producer = KafkaProducer(bootstrap_servers=bootstrap_servers, **security(), acks="all", linger_ms=5)
 
     def close(self) -> None:
         """Close the connections."""

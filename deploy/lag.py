@@ -14,6 +14,7 @@ from kafka.admin import KafkaAdminClient, OffsetSpec
 from rich.console import Console
 from rich.table import Table
 
+from shared.streaming.connection import security
 from shared.streaming.topics import (
     CAREER_EVENTS,
     DELIVERIES,
@@ -46,7 +47,7 @@ class LagReader:
     """Asks Kafka for consumer lag; holds one admin connection."""
 
     def __init__(self, bootstrap_servers: str) -> None:
-        self._admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers)
+        self._admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers, **security())
         topics = sorted({topic for reads in READS.values() for topic in reads})
         self._partitions = [TopicPartition(topic, number) for topic in topics for number in range(PARTITIONS)]
 

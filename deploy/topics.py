@@ -19,6 +19,7 @@ from kafka.errors import KafkaError
 from deploy.broker import DEMO_PORT, PROJECT, BrokerError, ExternalBroker
 from deploy.spawn import LOOPBACK
 from shared.processing import read_processing
+from shared.streaming.connection import security
 from shared.streaming.topics import ALL_TOPICS, create_topics
 from shared.yaml_files import BadFile
 
@@ -83,7 +84,7 @@ def retention_changes(bootstrap_servers: str, wanted: Iterable[tuple[str, int]])
     Raises:
         kafka.errors.KafkaError: Kafka can't be reached or refuses.
     """
-    with closing(KafkaAdminClient(bootstrap_servers=bootstrap_servers)) as admin:
+    with closing(KafkaAdminClient(bootstrap_servers=bootstrap_servers, **security())) as admin:
         present = set(admin.list_topics())
         there = {topic: ms for topic, ms in wanted if topic in present}
         asked = [ConfigResource(ConfigResourceType.TOPIC, topic) for topic in there]
@@ -99,7 +100,7 @@ def set_retention(bootstrap_servers: str, changes: Mapping[str, tuple[int, int]]
     """
     if not changes:
         return
-    with closing(KafkaAdminClient(bootstrap_servers=bootstrap_servers)) as admin:
+    with closing(KafkaAdminClient(bootstrap_servers=bootstrap_servers, **security())) as admin:
         admin.alter_configs(
             [
                 ConfigResource(ConfigResourceType.TOPIC, topic, configs={"retention.ms": str(ms)})

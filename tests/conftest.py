@@ -47,6 +47,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "kafka" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.kafka)
+    # What waits for processes comes first and what only computes fills up the end: else one process of xdist has
+    # nothing left to do for minutes while the other is in the longest of all.
+    with_kafka = {item.path for item in items if item.get_closest_marker("kafka") is not None}
+    items.sort(key=lambda item: item.path not in with_kafka)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import httpx
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic, OffsetSpec
+from kafka.errors import KafkaError
 
 from deploy.broker import Broker
 from deploy.processes import Supervisor
@@ -24,6 +25,9 @@ from deploy.spawn import free_ports, wait_until
 from deploy.stack import Service
 from shared.streaming.topics import PARTITIONS, dead_topic
 from tests.counting_service import POISON, read_count, state_key
+
+_FAR_BEHIND = 20_000
+"""Records; some twenty seconds of a worker that takes half a millisecond for each."""
 
 
 class HasAddress(Protocol):
@@ -102,14 +106,26 @@ class Counting:
             producer.flush(60)
 
     def feed_until(self, stop: threading.Event, *, a_second: float, keys: int = 200, poison: float = 0.0) -> None:
-        """Write so many a second to both topics, until told to stop."""
-        begun = time.monotonic()
+        """Write so many a second to both topics, until told to stop; fewer to workers that fall far behind.
+
+        On a slow machine they are down for most of the time, and would have the rest to count for minutes afterwards.
+        """
+        begun, before = time.monotonic(), self._counted()
         with closing(self._producer()) as producer:
             for number, (topic, key, value) in enumerate(self._records(keys, poison)):
                 producer.send(topic, key=key, value=value)
                 if number % 50 == 0 and stop.wait(max(0.0, begun + number / a_second - time.monotonic())):
                     break
+                while number % 1000 == 0 and before + number - self._counted() > _FAR_BEHIND:
+                    if stop.wait(0.2):
+                        break
             producer.flush(60)
+
+    def _counted(self) -> int:
+        try:
+            return sum(self.committed().values())
+        except KafkaError:  # the group has no coordinator: there was no group yet, or its broker is away
+            return 0
 
     def _producer(self) -> KafkaProducer:
         return KafkaProducer(bootstrap_servers=self.bootstrap_servers.split(","), acks="all", linger_ms=20)

@@ -26,17 +26,25 @@ def build(settings: CorrelatorSettings) -> StreamService:
         out = Path(os.environ["BENCH_STALLS"]).open("a", buffering=1)  # noqa: SIM115 (for as long as the process lives)
 
         async def note_stalls() -> None:
+            waited = _waited_seconds()
             while True:
                 due = monotonic() + _LOOK_SECONDS
                 await asyncio.sleep(_LOOK_SECONDS)
-                if (late := monotonic() - due) > _LATE_SECONDS:
-                    out.write(json.dumps((due, late)) + "\n")
+                late = monotonic() - due
+                waited, before = _waited_seconds(), waited
+                if late > _LATE_SECONDS:
+                    out.write(json.dumps((due, late, max(0.0, late - (waited - before)))) + "\n")
 
         async def nothing_in_hand() -> None:
             pass
 
         service.beside(note_stalls, nothing_in_hand)
     return service
+
+
+def _waited_seconds() -> float:
+    """Return for how long this thread was ready to run while its core was somebody else's: proc(5), `schedstat`."""
+    return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from typing import Any, Final
 from kafka import KafkaProducer
 from kafka.admin import AlterConfigOp, ConfigResource, ConfigResourceType, KafkaAdminClient
 
+from shared.streaming.connection import security
+
 FILLER: Final = b"compaction"
 """Key of the tombstones that are written so that a segment ends. No key of ours is one word without a slash."""
 
@@ -55,7 +57,7 @@ def compact(
     until = monotonic() + within
     with (
         _set_for_now(bootstrap_servers, left),
-        closing(KafkaProducer(bootstrap_servers=bootstrap_servers.split(","), acks="all")) as producer,
+        closing(KafkaProducer(bootstrap_servers=bootstrap_servers.split(","), **security(), acks="all")) as producer,
     ):
         while left and monotonic() < until:
             sent = [
@@ -74,7 +76,7 @@ def compact(
 
 @contextmanager
 def _set_for_now(bootstrap_servers: str, topics: Sequence[str]) -> Iterator[None]:
-    with closing(KafkaAdminClient(bootstrap_servers=bootstrap_servers.split(","))) as admin:
+    with closing(KafkaAdminClient(bootstrap_servers=bootstrap_servers.split(","), **security())) as admin:
         before = configs_of(admin, topics)
         admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, dict(_AT_ONCE)) for topic in topics])
         try:

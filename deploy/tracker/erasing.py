@@ -44,6 +44,7 @@ from services.prompter import forgetting as prompter
 from shared.contracts.identities import RefClaimed, read_identity
 from shared.contracts.ids import Ref
 from shared.database import open_database, trouble
+from shared.streaming.connection import security
 from shared.streaming.intake import forget_parked, parked_shape
 from shared.streaming.person_keys import Keyring, KeysAway
 from shared.streaming.reading import NotRead, partitions_by_topic, read_to_the_end
@@ -255,7 +256,9 @@ class Erasure:
         """Return until when records stay in topics, in words."""
         topics = [place for place in places if place in self.topics]
         told: dict[str, str] = {place: "until the row is deleted" for place in places if place not in topics}
-        with closing(KafkaAdminClient(bootstrap_servers=self.asked.bootstrap_servers.split(","))) as admin:
+        with closing(
+            KafkaAdminClient(bootstrap_servers=self.asked.bootstrap_servers.split(","), **security())
+        ) as admin:
             configs = configs_of(admin, topics) if topics else {}
         for topic, config in configs.items():
             kept = config.get("retention.ms")
@@ -269,7 +272,9 @@ class Erasure:
         return told
 
     def _compacted(self) -> list[str]:
-        with closing(KafkaAdminClient(bootstrap_servers=self.asked.bootstrap_servers.split(","))) as admin:
+        with closing(
+            KafkaAdminClient(bootstrap_servers=self.asked.bootstrap_servers.split(","), **security())
+        ) as admin:
             configs = configs_of(admin, list(self.topics))
         return [topic for topic, config in configs.items() if "compact" in config.get("cleanup.policy", "")]
 
@@ -307,7 +312,9 @@ class Erasure:
         Raises:
             NotErased: services run, or the person has not left.
         """
-        with closing(KafkaAdminClient(bootstrap_servers=self.asked.bootstrap_servers.split(","))) as admin:
+        with closing(
+            KafkaAdminClient(bootstrap_servers=self.asked.bootstrap_servers.split(","), **security())
+        ) as admin:
             groups = admin.list_groups()
         running = sorted(
             group["group_id"]
@@ -454,7 +461,10 @@ class Erasure:
 
     def _producer(self) -> KafkaProducer:
         return KafkaProducer(
-            bootstrap_servers=self.asked.bootstrap_servers.split(","), acks="all", max_request_size=LARGEST_BATCH
+            bootstrap_servers=self.asked.bootstrap_servers.split(","),
+            **security(),
+            acks="all",
+            max_request_size=LARGEST_BATCH,
         )
 
 

@@ -18,6 +18,7 @@ from shared.sources.delivery import Delivery, to_record
 from shared.sources.known_rows import known_row, read_known_rows
 from shared.sources.mapping import key_of
 from shared.sources.rows import BadRow, NotReadable, Row, news
+from shared.streaming.connection import security
 from shared.streaming.person_keys import Keyring, opened_keyring
 from shared.streaming.records import Output
 
@@ -69,7 +70,9 @@ def load(
     servers = bootstrap_servers.split(",")
     with (
         opened_keyring(PersonKeySettings(), bootstrap_servers) as keys,
-        closing(KafkaProducer(bootstrap_servers=servers, acks="all", enable_idempotence=True, linger_ms=5)) as producer,
+        closing(
+            KafkaProducer(bootstrap_servers=servers, **security(), acks="all", enable_idempotence=True, linger_ms=5)
+        ) as producer,
     ):
         waiting: list[Row] = []
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
 from heapq import heappop, heappush
@@ -29,11 +28,12 @@ from shared.streaming.records import Output, Poison, Record
 from shared.streaming.service import buried
 from shared.streaming.state import KeyedState
 from shared.streaming.topics import GAPS, PROMPTS
+from shared.streaming.turns import Turns
 
 _CALENDAR = "calendar"
 _EMPLOYEE = "employee/"
-_SLICE = 50
-"""So many employees are looked at before others get the event loop: some 10 ms."""
+_READ_TOGETHER = 200
+"""Employees of a run who are read from disk at once: more would hold up others where the disk is slow."""
 _KEPT_TOGETHER = 2000
 """So many employees are visited before what was said of them is made safe: it is what a visit holds in memory."""
 
@@ -65,27 +65,18 @@ class Correlator:
 
     async def handle(self, run: Sequence[Record]) -> Sequence[Output]:
         """Return what has to be said because of these records, as far as it was not made safe on the way."""
-        self._state.expect(
-            (record.partition, _EMPLOYEE + record.key.decode(errors="replace"))
-            for record in run
-            if record.key is not None
-        )
         outputs: list[Output] = []
-        for record in run:
-            said = self._handle(record)
-            while True:
-                try:
-                    of_one = await anext(said, None)
-                except Exception as exc:  # one record can't be dealt with; the log goes on
-                    outputs.append(buried(record, exc, self._service))
-                    break
-                if of_one is None:
-                    break
+        turns = Turns()
+        for number, record in enumerate(run):
+            if number % _READ_TOGETHER == 0:
+                self._expect(run[number : number + _READ_TOGETHER])
+            async for of_one in self._handle(record):
                 outputs.extend(of_one)
                 if self._looked_at >= _KEPT_TOGETHER:
                     # The calendar is not among it. What is repeated after a crash passes over those who have changed.
                     await self._keep(outputs)
                     outputs, self._looked_at = [], 0
+                await turns.give()
         # At the end, for what was kept on the way must be without it: a calendar ahead of the employees would make the
         # repeated tick or cycle no news, and nobody would be visited because of it.
         for partition, calendar in self._moved.items():
@@ -94,16 +85,24 @@ class Correlator:
         self._looked_at = 0
         return outputs
 
+    def _expect(self, records: Sequence[Record]) -> None:
+        self._state.expect(
+            (record.partition, _EMPLOYEE + record.key.decode(errors="replace"))
+            for record in records
+            if record.key is not None
+        )
+
     async def _handle(self, record: Record) -> AsyncIterator[list[Output]]:
-        if record.value is None:
-            raise Poison("the record has no value: career-events holds events, no tombstones")
-        event = read_career_event(record.value)
-        metrics.EVENTS.labels(event.type).inc()
-        if event.employee_id is not None:
-            yield self._for_one(record, event)
-            return
-        async for outputs in self._for_everybody(record, event):
-            yield outputs
+        try:
+            event = _event_of(record)
+            metrics.EVENTS.labels(event.type).inc()
+            if event.employee_id is not None:
+                yield self._for_one(record, event)
+                return
+            async for outputs in self._for_everybody(record, event):
+                yield outputs
+        except Exception as exc:  # one record can't be dealt with; the log goes on
+            yield [buried(record, exc, self._service)]
 
     def _for_one(self, record: Record, event: EmployeeEvent) -> list[Output]:
         employee = self._employee(record.partition, event.employee_id)
@@ -132,17 +131,17 @@ class Correlator:
         self, record: Record, employees: Iterator[EmployeeState], calendar: Calendar, event: CareerEvent, *, cause: str
     ) -> AsyncIterator[list[Output]]:
         fault: Exception | None = None
-        for number, employee in enumerate((e for e in employees if record.offset > e.changed_by), start=1):
-            metrics.VISITED.labels(cause).inc()
-            self._looked_at += 1
-            try:
-                outputs = self._take(record, employee, reconsider(employee, calendar, EventId(event.id), self._policy))
-            except Exception as exc:  # the event concerns the others too: they are not to wait for this one
-                fault = fault or exc
-            else:
-                yield outputs
-            if number % _SLICE == 0:
-                await asyncio.sleep(0)
+        for employee in employees:
+            outputs: list[Output] = []
+            if record.offset > employee.changed_by:
+                metrics.VISITED.labels(cause).inc()
+                self._looked_at += 1
+                try:
+                    decision = reconsider(employee, calendar, EventId(event.id), self._policy)
+                    outputs = self._take(record, employee, decision)
+                except Exception as exc:  # the event concerns the others too: they are not to wait for this one
+                    fault = fault or exc
+            yield outputs
         if fault is not None:
             raise fault
 
@@ -176,11 +175,11 @@ class Correlator:
     async def _dues(self, partition: int) -> _DueIndex:
         if partition not in self._due:
             index = _DueIndex()
-            for number, employee in enumerate(self._all(partition), start=1):
+            turns = Turns()
+            for employee in self._all(partition):
                 if employee.due_at is not None:
                     index.add(employee.due_at, employee.employee_id)
-                if number % _SLICE == 0:
-                    await asyncio.sleep(0)
+                await turns.give()
             self._due[partition] = index
         return self._due[partition]
 
@@ -201,6 +200,12 @@ class _DueIndex:
         while self._heap and self._heap[0][0] <= now:
             due.add(heappop(self._heap)[1])
         return sorted(due)
+
+
+def _event_of(record: Record) -> CareerEvent:
+    if record.value is None:
+        raise Poison("the record has no value: career-events holds events, no tombstones")
+    return read_career_event(record.value)
 
 
 def output_of(said: Said) -> Output:

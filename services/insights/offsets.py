@@ -22,6 +22,7 @@ from services.insights.metrics import LAG
 from services.insights.patience import Patience
 from services.insights.projection import TOPICS
 from shared.database import AWAY
+from shared.streaming.connection import security
 from shared.streaming.topics import PARTITIONS
 
 T = TypeVar("T")
@@ -90,7 +91,7 @@ class LogEnds:
 
     def asked(self, ask: Callable[[KafkaAdminClient], T]) -> T:
         """Return what `ask` returns of a connection that is closed then."""
-        admin = KafkaAdminClient(bootstrap_servers=self._bootstrap_servers)
+        admin = KafkaAdminClient(bootstrap_servers=self._bootstrap_servers, **security())
         try:
             return ask(admin)
         finally:

@@ -27,6 +27,7 @@ from services.insights.settings import InsightsSettings
 from services.insights.tables import metadata
 from shared.database import open_database, trouble
 from shared.service.settings import describe_settings
+from shared.streaming.connection import security
 from shared.streaming.person_keys import BadKeys, Keyring, opened_keyring
 from shared.streaming.records import Poison, Record
 from shared.streaming.topics import PARTITIONS
@@ -86,7 +87,10 @@ def rebuild(engine: Engine, bootstrap_servers: str, keys: Keyring, tell: Callabl
 def _runs(bootstrap_servers: str, ends: Mapping[Partition, int]) -> Iterator[Sequence[Record]]:
     left = {TopicPartition(*at): end for at, end in ends.items() if end > 0}
     consumer = KafkaConsumer(
-        bootstrap_servers=bootstrap_servers.split(","), enable_auto_commit=False, max_poll_records=RUN_RECORDS
+        bootstrap_servers=bootstrap_servers.split(","),
+        **security(),
+        enable_auto_commit=False,
+        max_poll_records=RUN_RECORDS,
     )
     try:
         consumer.assign(list(left))

@@ -21,6 +21,7 @@ from services.portal.metrics import LAG, RECORDS, UNREADABLE
 from services.portal.projection import TOPICS, Row, project
 from services.portal.store import Partition, Store
 from shared.database import trouble
+from shared.streaming.connection import security
 from shared.streaming.person_keys import Keyring
 from shared.streaming.records import Record, as_read
 from shared.streaming.topics import PARTITIONS
@@ -95,6 +96,7 @@ class Follower:
     def _follow(self) -> None:
         consumer = KafkaConsumer(
             bootstrap_servers=self._servers,
+            **security(),
             client_id="portal",
             enable_auto_commit=False,
             auto_offset_reset="earliest",
@@ -144,7 +146,7 @@ class Follower:
         return {(at.topic, at.partition): end for at, end in consumer.end_offsets(partitions).items()}
 
     def _cluster(self) -> str:
-        admin = KafkaAdminClient(bootstrap_servers=self._servers)
+        admin = KafkaAdminClient(bootstrap_servers=self._servers, **security())
         try:
             return str(admin.describe_cluster()["cluster_id"])
         finally:

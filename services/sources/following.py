@@ -15,6 +15,7 @@ from services.sources.deliveries import received
 from services.sources.metrics import FOLLOWED, QUIET_SINCE, SILENT_AFTER
 from shared.sources.declaration import Declaration, Topic
 from shared.sources.delivery import Delivery
+from shared.streaming.connection import security
 from shared.streaming.records import Output, written_at
 
 _TOGETHER: Final = 500
@@ -62,6 +63,7 @@ class Follower:
             consumer = self._consumer(
                 topic.name,
                 bootstrap_servers=self._bootstrap_servers,
+                **security(),
                 group_id=topic.group,
                 enable_auto_commit=False,
                 auto_offset_reset=topic.start,

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from shared.sources.known_rows import read_known_rows
 from shared.sources.polling import Cursor
+from shared.streaming.connection import security
 from shared.streaming.records import Output
 from shared.streaming.topics import PARTITIONS, SOURCES_CURSORS
 
@@ -27,7 +28,7 @@ class KafkaMemory:
         Raises:
             KafkaError: it can't be read.
         """
-        consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap_servers, enable_auto_commit=False)
+        consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap_servers, **security(), enable_auto_commit=False)
         await consumer.start()
         try:
             consumer.assign(_PLACES)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
-from typing import Any, Final, Literal
+import ssl
+from typing import Any, Final, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, FilePath, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _SHORTEST_KEY: Final = 32
@@ -70,7 +71,119 @@ def read_master_keys(text: str) -> list[bytes]:
     return keys
 
 
-class ServiceSettings(PersonKeySettings):
+class KafkaSecuritySettings(BaseSettings):
+    """How Kafka is reached where it asks who we are: the same for every service and every command.
+
+    The names of protocols and mechanisms are Kafka's own (https://kafka.apache.org/documentation/#security).
+    """
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT",
+        validation_alias="KAFKA_SECURITY_PROTOCOL",
+        description="how brokers are spoken to: SSL encrypts, SASL logs in by name and password",
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512",
+        validation_alias="KAFKA_SASL_MECHANISM",
+        description="how the login goes; PLAIN hands over the password itself, so only with SASL_SSL",
+    )
+    kafka_sasl_username: str | None = Field(
+        None, validation_alias="KAFKA_SASL_USERNAME", description="whom to log in as; SASL_* protocols need it"
+    )
+    kafka_sasl_password: SecretStr | None = Field(
+        None, validation_alias="KAFKA_SASL_PASSWORD", description="the password; SASL_* protocols need it"
+    )
+    kafka_ssl_ca_file: FilePath | None = Field(
+        None,
+        validation_alias="KAFKA_SSL_CA_FILE",
+        description="PEM file of the authorities that brokers' certificates must come from; without it the system's",
+    )
+    kafka_ssl_certificate_file: FilePath | None = Field(
+        None,
+        validation_alias="KAFKA_SSL_CERTIFICATE_FILE",
+        description="PEM file of our own certificate, where brokers want one",
+    )
+    kafka_ssl_key_file: FilePath | None = Field(
+        None, validation_alias="KAFKA_SSL_KEY_FILE", description="PEM file of that certificate's key"
+    )
+    kafka_ssl_key_password: SecretStr | None = Field(
+        None, validation_alias="KAFKA_SSL_KEY_PASSWORD", description="the key's password, if it has one"
+    )
+
+    @field_validator(
+        "kafka_security_protocol",
+        "kafka_sasl_mechanism",
+        "kafka_sasl_username",
+        "kafka_sasl_password",
+        "kafka_ssl_ca_file",
+        "kafka_ssl_certificate_file",
+        "kafka_ssl_key_file",
+        "kafka_ssl_key_password",
+        mode="before",
+    )
+    @classmethod
+    def _empty_is_the_default(cls, value: object, info: ValidationInfo) -> object:
+        return value or cls.model_fields[str(info.field_name)].default  # as a compose file hands on what is not set
+
+    @model_validator(mode="after")
+    def _what_belongs_together_is_there(self) -> Self:
+        if self.logs_in and (self.kafka_sasl_username is None or self.kafka_sasl_password is None):
+            raise ValueError(
+                f"KAFKA_SECURITY_PROTOCOL: {self.kafka_security_protocol} needs KAFKA_SASL_USERNAME and "
+                "KAFKA_SASL_PASSWORD"
+            )
+        if self.kafka_security_protocol == "SASL_PLAINTEXT" and self.kafka_sasl_mechanism == "PLAIN":
+            raise ValueError(
+                "KAFKA_SASL_MECHANISM: PLAIN over SASL_PLAINTEXT would send the password as it is; take SASL_SSL, or "
+                "SCRAM-SHA-512"
+            )
+        if (self.kafka_ssl_certificate_file is None) != (self.kafka_ssl_key_file is None):
+            raise ValueError("KAFKA_SSL_CERTIFICATE_FILE and KAFKA_SSL_KEY_FILE go together")
+        if not self.kafka_security_protocol.endswith("SSL") and (
+            self.kafka_ssl_ca_file is not None or self.kafka_ssl_certificate_file is not None
+        ):
+            raise ValueError(
+                f"KAFKA_SECURITY_PROTOCOL: {self.kafka_security_protocol} does not encrypt, though KAFKA_SSL_* files "
+                "are set; take SSL or SASL_SSL"
+            )
+        self.tls()
+        return self
+
+    @property
+    def logs_in(self) -> bool:
+        """Whether brokers are told who we are by name and password."""
+        return self.kafka_security_protocol.startswith("SASL_")
+
+    def tls(self) -> ssl.SSLContext | None:
+        """Return how connections are encrypted, of the files as they are now; None where they are not.
+
+        Raises:
+            ValueError: a file is no certificate or key; the message names its setting.
+        """
+        if not self.kafka_security_protocol.endswith("SSL"):
+            return None
+        try:
+            context = ssl.create_default_context(cafile=self.kafka_ssl_ca_file)
+        except OSError as exc:
+            raise ValueError(f"KAFKA_SSL_CA_FILE: {self.kafka_ssl_ca_file} holds no PEM certificates: {exc}") from exc
+        if self.kafka_ssl_certificate_file is not None:
+            password = self.kafka_ssl_key_password
+            # Where there is none, OpenSSL would ask for it at the terminal.
+            secret = password.get_secret_value() if password is not None else ""
+            try:
+                context.load_cert_chain(self.kafka_ssl_certificate_file, self.kafka_ssl_key_file, secret)
+            except OSError as exc:
+                raise ValueError(
+                    f"KAFKA_SSL_CERTIFICATE_FILE, KAFKA_SSL_KEY_FILE: {self.kafka_ssl_certificate_file} and "
+                    f"{self.kafka_ssl_key_file} are no certificate and its key in PEM, or KAFKA_SSL_KEY_PASSWORD is "
+                    f"not the key's: {exc}"
+                ) from exc
+        return context
+
+
+class ServiceSettings(PersonKeySettings, KafkaSecuritySettings):
     """The settings all services share. Their names in the environment have no prefix; a service's own have its name."""
 
     kafka_bootstrap_servers: str = Field(

@@ -8,6 +8,7 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from shared.sources.rows import DIGEST_BYTES
+from shared.streaming.connection import security
 from shared.streaming.records import Output
 from shared.streaming.topics import PARTITIONS, SOURCES_ROWS
 
@@ -38,7 +39,10 @@ async def read_known_rows(owner: str, bootstrap_servers: str) -> tuple[dict[str,
     prefix = _memory_key(owner, "")
     begins = len(prefix)
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap_servers, enable_auto_commit=False, max_partition_fetch_bytes=_FETCH_BYTES
+        bootstrap_servers=bootstrap_servers,
+        **security(),
+        enable_auto_commit=False,
+        max_partition_fetch_bytes=_FETCH_BYTES,
     )
     await consumer.start()
     try:

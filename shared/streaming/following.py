@@ -5,20 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Final
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from shared.streaming.connection import security
 from shared.streaming.person_keys import Keyring
 from shared.streaming.records import as_read
 
 Learn = Callable[[bytes, bytes | None], None]
 """Takes a record's key and value; None is a tombstone."""
-
-_FETCH_WAITS_MS: Final = 20
-"""How long Kafka holds a fetch of a topic without news. Who asks for its ends waits behind that on the same connection,
-and an intake asks with each run: with Kafka's own 500 ms a prompt came 1.5 s after its webhook."""
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +39,7 @@ class Follower:
         self._partitions = [TopicPartition(topic, number) for number in range(partitions)]
         self._learn = learn
         self._consumer: AIOKafkaConsumer | None = None
+        self._asker: AIOKafkaConsumer | None = None
         self._reading: asyncio.Task[None] | None = None
         self._reached: dict[TopicPartition, int] = {}
         self._moved = asyncio.Condition()
@@ -55,11 +52,17 @@ class Follower:
         """
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap_servers,
+            **security(),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            fetch_max_wait_ms=_FETCH_WAITS_MS,
         )
         await self._consumer.start()
+        # Kafka holds a fetch without news for 500 ms, and answers what comes after it on the same connection after it.
+        # An intake asks for the ends with each run: behind fetches a prompt came 1.5 s after its webhook.
+        self._asker = AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap_servers, **security(), enable_auto_commit=False
+        )
+        await self._asker.start()
         self._consumer.assign(self._partitions)
         while not self._consumer.partitions_for_topic(self._topic):
             log.info("waiting for a topic", topic=self._topic, do="if this goes on: python -m deploy.topics")
@@ -80,8 +83,9 @@ class Follower:
             self._reading.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._reading
-        if self._consumer is not None:
-            await self._consumer.stop()
+        for consumer in (self._consumer, self._asker):
+            if consumer is not None:
+                await consumer.stop()
 
     async def catch_up(self) -> None:
         """Return when all that had been written to the topic at the time of the call is known here.
@@ -89,10 +93,10 @@ class Follower:
         Raises:
             KafkaError: it can't be read, or its ends can't be had for 40 s.
         """
-        consumer, reading = self._consumer, self._reading
-        if consumer is None or reading is None:
+        asker, reading = self._asker, self._reading
+        if asker is None or reading is None:
             raise RuntimeError("the follower has not been started")
-        ends = await consumer.end_offsets(self._partitions)
+        ends = await asker.end_offsets(self._partitions)
         async with self._moved:
             while True:
                 if reading.done():

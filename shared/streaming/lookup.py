@@ -7,6 +7,7 @@ from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from shared.streaming.connection import security
 from shared.streaming.person_keys import Keyring
 from shared.streaming.records import Record, written_at
 
@@ -44,7 +45,10 @@ class Lookup:
         """
         if self._consumer is None:
             self._consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._bootstrap_servers, enable_auto_commit=False, auto_offset_reset="earliest"
+                bootstrap_servers=self._bootstrap_servers,
+                **security(),
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
             )
             await self._consumer.start()
         place = TopicPartition(topic, partition)

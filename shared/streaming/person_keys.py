@@ -29,6 +29,7 @@ from kafka.errors import KafkaError
 from shared.contracts.ids import Ref
 from shared.service.settings import PersonKeySettings, read_master_keys
 from shared.streaming import sealed_states, sealing
+from shared.streaming.connection import security
 from shared.streaming.metrics import ERASED_RECORDS, PERSON_KEYS_KNOWN
 from shared.streaming.records import Output, Record
 from shared.streaming.sealed_states import CHANGELOG_SUFFIX, Shape
@@ -327,7 +328,7 @@ class Keyring:
         try:
             if self._producer is None:
                 self._producer = KafkaProducer(
-                    bootstrap_servers=self._servers, acks="all", enable_idempotence=True, linger_ms=2
+                    bootstrap_servers=self._servers, **security(), acks="all", enable_idempotence=True, linger_ms=2
                 )
             sent = [self._producer.send(PERSON_KEYS, value, key, partition=0) for key, value in records.items()]
             for future in sent:
@@ -549,6 +550,7 @@ def opened_keyring(settings: PersonKeySettings, bootstrap_servers: str) -> Itera
 def _consumer(servers: Sequence[str]) -> Any:
     return KafkaConsumer(
         bootstrap_servers=list(servers),
+        **security(),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         bootstrap_timeout_ms=5000,

@@ -10,6 +10,7 @@ from typing import Any, Final
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
+from shared.streaming.connection import security
 from shared.streaming.person_keys import BadKeys, Keyring, KeysAway
 from shared.streaming.records import Record, as_read
 from shared.streaming.topics import PARTITIONS
@@ -50,7 +51,9 @@ def partitions_by_topic(bootstrap_servers: str) -> dict[str, list[int]]:
         NotRead: Kafka is away.
     """
     try:
-        with closing(KafkaConsumer(bootstrap_servers=bootstrap_servers.split(","), **_CONSUMER)) as consumer:
+        with closing(
+            KafkaConsumer(bootstrap_servers=bootstrap_servers.split(","), **security(), **_CONSUMER)
+        ) as consumer:
             return {topic: sorted(consumer.partitions_for_topic(topic) or ()) for topic in consumer.topics()}
     except KafkaError as exc:
         raise NotRead(f"can't reach Kafka at {bootstrap_servers}: {exc}. Is it running there?") from exc
@@ -94,7 +97,7 @@ def read_to_the_end(
 
 
 def _read(bootstrap_servers: str, topic: str, numbers: Sequence[int], progress: Progress) -> Iterator[list[Any]]:
-    with closing(KafkaConsumer(bootstrap_servers=bootstrap_servers.split(","), **_CONSUMER)) as consumer:
+    with closing(KafkaConsumer(bootstrap_servers=bootstrap_servers.split(","), **security(), **_CONSUMER)) as consumer:
         if not set(numbers) <= (consumer.partitions_for_topic(topic) or set()):
             raise NotRead(f"Kafka at {bootstrap_servers} has no topic {topic} as it should be: python -m deploy.topics")
         partitions = [TopicPartition(topic, number) for number in numbers]

@@ -9,7 +9,7 @@ Pure: keys are given. In memory entries are as their service knows them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -246,8 +246,3 @@ def with_opened_parts(topic: str, value: bytes, headers: Headers, shape: Shape |
 
 def _hashable(key: Any) -> Any:
     return tuple(key) if isinstance(key, list) else key
-
-
-def by_changelog(shapes: Mapping[str, Shape]) -> dict[str, Shape]:
-    """Return the shapes of states by the names of their changelogs."""
-    return {name + CHANGELOG_SUFFIX: shape for name, shape in shapes.items()}

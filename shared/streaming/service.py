@@ -35,6 +35,7 @@ from shared.engine.batches import Entry, partition_for, write_records
 from shared.engine.claims import Fenced
 from shared.service.health import Health, operations_app
 from shared.service.settings import ServiceSettings
+from shared.streaming.connection import faust_credentials
 from shared.streaming.metrics import (
     CHECKPOINT_SECONDS,
     DEAD_LETTERS,
@@ -51,6 +52,7 @@ from shared.streaming.records import Output, Poison, Record, written_at
 from shared.streaming.sealed_states import CHANGELOG_SUFFIX, Shape
 from shared.streaming.state import KeyedState, SealedAtRest
 from shared.streaming.topics import LARGEST_RECORD, PARTITIONS, changelog, create_topics, dead_topic
+from shared.streaming.turns import Turns
 
 T = TypeVar("T")
 RunHandler = Callable[[Sequence[Record]], Awaitable[Sequence[Output]]]
@@ -134,6 +136,7 @@ class StreamService:
         self.app = RunApp(
             name,
             broker=";".join(f"kafka://{server}" for server in self.bootstrap_servers.split(",")),
+            broker_credentials=faust_credentials(),
             autodiscover=False,
             datadir=str(settings.data_dir / name),
             store="memory://",
@@ -393,7 +396,9 @@ class StreamService:
         """Return the outputs by topic and partition."""
         placed: dict[tuple[str, int], list[Entry]] = defaultdict(list)
         attempt = at = 0
+        turns = Turns()
         while at < len(outputs):
+            await turns.give()
             output = outputs[at]
             partition = output.partition
             try:
@@ -471,8 +476,8 @@ class StreamService:
         begun = monotonic()
         for state in self._states:
             for partition, offset in (await self._acknowledged(state.write_changelog())).items():
-                state.saved(partition, offset)
-                await asyncio.sleep(0)  # a partition takes some ten milliseconds, and others wait
+                # In a thread, for it waits for a disk. Nothing changes meanwhile, and reads find what is being written.
+                await asyncio.to_thread(state.saved, partition, offset)
         for stream, event in self._done:
             await stream.ack(event)
         self._done.clear()

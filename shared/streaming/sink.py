@@ -26,6 +26,7 @@ from kafka.errors import (
 )
 from prometheus_client import Gauge, Histogram
 
+from shared.streaming.connection import security
 from shared.streaming.person_keys import Keyring
 from shared.streaming.records import Output
 
@@ -308,6 +309,7 @@ class KafkaSink:
         self._keys.start()
         producer = KafkaProducer(
             bootstrap_servers=self._servers,
+            **security(),
             client_id=self._name,
             acks="all",
             enable_idempotence=True,

@@ -19,6 +19,8 @@ from kafka.errors import (
 )
 from kafka.partitioner.default import murmur2
 
+from shared.streaming.connection import security
+
 _AS_THE_BROKER_SAYS: Final = -1
 """Replication factor: the broker's `default.replication.factor` (KIP-464)."""
 
@@ -156,7 +158,7 @@ def create_topics(
     """
     until = monotonic() + within
     specs = tuple(specs)
-    with closing(KafkaAdminClient(bootstrap_servers=bootstrap_servers)) as admin:
+    with closing(KafkaAdminClient(bootstrap_servers=bootstrap_servers, **security())) as admin:
         present = set(admin.list_topics())
         created = []
         for spec in specs:

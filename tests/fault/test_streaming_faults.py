@@ -154,8 +154,6 @@ def copied(workers: Supervisor, name: str) -> float:
 
 @pytest.mark.timeout(1200)
 def test_three_workers_come_and_go_in_any_order(broker: Quick, tmp_path: Path, full: bool, figures: Figures) -> None:
-    if not full:
-        pytest.skip("make test-faults: takes minutes")
     chance = random.Random(5)
     counting = Counting(broker)
     names = ["one", "two", "three"]
@@ -163,7 +161,7 @@ def test_three_workers_come_and_go_in_any_order(broker: Quick, tmp_path: Path, f
     kills = 0
     try:
         with feeding(counting, a_second=1500):
-            for _ in range(24):
+            for _ in range(24 if full else 6):
                 name = chance.choice(names)
                 if not workers.is_running(name):
                     workers.restart(name)
@@ -220,23 +218,23 @@ def found_out(workers: Supervisor, name: str, *, pauses: int) -> bool:
 
 
 @pytest.mark.timeout(600)
-def test_a_partition_leader_is_away_for_half_a_minute(tmp_path: Path, full: bool, figures: Figures) -> None:
-    if not full:
-        pytest.skip("make test-faults: takes three brokers")
+def test_a_partition_leader_goes_away_and_comes_back(tmp_path: Path, full: bool, figures: Figures) -> None:
+    away = (30, 30) if full else (5,)
     with a_cluster(tmp_path / "kafka") as cluster:
         counting = Counting(cluster)
         # Kafka waits for a request of a broker that is gone, and a group for a coordinator: with two workers one waits.
         with counting.workers(tmp_path, "one", "two") as workers:
             with feeding(counting, a_second=1000):
-                for member in cluster.members[:2]:  # whichever leads, each takes its third of the partitions along
+                # Whichever leads, each takes its third of the partitions along.
+                for member, seconds in zip(cluster.members, away, strict=False):
                     before = counted_so_far(counting)
                     assert wait_until(lambda: counted_so_far(counting) > before + 2000, within=60)  # noqa: B023
                     member.kill()
-                    wait_until(lambda: False, within=30)
+                    wait_until(lambda: False, within=seconds)
                     member.start()
             counting.wait_until_counted(within=180)
             assert all(map(workers.is_running, ("one", "two")))
-        figures.tell("a leader away", counting, kills=2)
+        figures.tell("a leader away", counting, kills=len(away))
 
 
 def test_a_full_disk_ends_the_worker_and_loses_nothing(broker: Quick, tmp_path: Path, figures: Figures) -> None:

@@ -20,7 +20,7 @@ from bench.dataset import Dataset, achievements, careers
 from bench.figures import Figure, Machine, read_results, spread, tell
 from bench.installing import PROJECT
 from bench.lab import Commit, Kept, PeerFailed, check, rates
-from bench.offering import Offer, offer
+from bench.offering import Offer, Offered, offer
 from bench.options import as_typed
 from bench.peers import tracker
 from services.correlator.facts import learn
@@ -279,3 +279,10 @@ async def test_what_is_offered_is_sent_until_it_is_taken() -> None:
         offered = await offer(replace(TEN_A_SECOND, rate=1000, begin=time.time(), port=port))
     assert sorted(taken) == [100, 101, 102, 103]
     assert (offered.accepted, offered.refused) == (4, 1)
+    assert offered.took_seconds >= 0.003  # the last was due then
+
+
+def test_a_rate_is_reached_when_webhooks_are_taken_as_fast_as_they_were_offered() -> None:
+    in_time = Offered(accepted=4, refused=0, latest_seconds=0.0, took_seconds=0.4, cpu_seconds=0.0)
+    assert latency.is_reached(TEN_A_SECOND, in_time)
+    assert not latency.is_reached(TEN_A_SECOND, replace(in_time, took_seconds=0.5))

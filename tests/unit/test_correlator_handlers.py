@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -15,7 +17,7 @@ from shared.contracts.base import utc
 from shared.contracts.career import CareerEvent, write_contract
 from shared.contracts.ids import EventId
 from shared.contracts.outputs import PromptOpened, PromptUpdated, read_gap_event, read_prompt_event
-from shared.streaming import state
+from shared.streaming import state, turns
 from shared.streaming.records import Output, Record
 from tests.career import (
     CLOSES,
@@ -207,6 +209,56 @@ async def test_an_employee_whose_state_outlived_a_crash_is_not_judged_by_a_calen
     service = Service()
     service.stored[b"1/employee/E1"] = employee
     assert await service.correlator.handle(run) == []
+
+
+async def test_others_get_the_event_loop_between_the_events_of_a_run_once_its_turn_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    service = Service()
+    for turn_seconds, least, most in ((0.0, 20, 40), (3600.0, 0, 5)):
+        monkeypatch.setattr(turns, "TURN_SECONDS", turn_seconds)
+        async with others_turns() as had:
+            await service.take(*(an_achievement(f"A{n}") for n in range(20)))
+        assert least <= had[0] <= most
+
+
+async def test_others_get_the_event_loop_between_the_employees_of_a_visit_also_where_it_is_repeated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    service = Service()
+    await service.take(*(an_employee_joined(employee_id=f"E{n}") for n in range(20)), a_tick())
+    monkeypatch.setattr(turns, "TURN_SECONDS", 0.0)
+    opening = Record("career-events", 1, service.offset, None, write_contract(a_cycle()), (), IN_CYCLE)
+    for said in (20, 0):
+        async with others_turns() as had:
+            assert len(await service.correlator.handle([opening])) == said
+        assert had[0] >= 20
+        service.state.settle()
+        del service.stored[b"1/calendar"]  # which a crash can leave behind the employees
+
+
+async def test_others_get_the_event_loop_while_it_is_worked_out_who_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    service = Service()
+    await service.take(*(an_employee_joined(employee_id=f"E{n}") for n in range(20)), a_tick())
+    monkeypatch.setattr(turns, "TURN_SECONDS", 0.0)
+    async with others_turns() as had:
+        await service.take(a_tick(days_after(IN_CYCLE, 1)))
+    assert had[0] >= 20
+
+
+@asynccontextmanager
+async def others_turns() -> AsyncIterator[list[int]]:
+    """Count how often somebody else gets the event loop."""
+    had = [0]
+
+    async def count() -> None:
+        while True:
+            had[0] += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    yield had
+    counting.cancel()
 
 
 def _failing_for(employee_id: str) -> Callable[[EmployeeState, Calendar, EventId, Policy], Decision]:

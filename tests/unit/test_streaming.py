@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Coroutine
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -200,3 +202,22 @@ async def handled_together(sizes: list[int], most: int, *, nothing_waits: bool =
 
     found = gathered(events(), lambda: nothing_waits or left == 0, most)
     return [[len(event.value.records) for event in run] async for run in found]
+
+
+async def test_a_checkpoint_waits_for_the_disk_without_holding_the_event_loop() -> None:
+    others_had_a_turn = threading.Event()
+    saved: list[bool] = []
+
+    async def acknowledged(writing: Coroutine[Any, Any, dict[int, int]]) -> dict[int, int]:
+        return await writing
+
+    async def write_changelog() -> dict[int, int]:
+        return {0: 7}
+
+    state = SimpleNamespace(
+        write_changelog=write_changelog, saved=lambda *_: saved.append(others_had_a_turn.wait(timeout=20))
+    )
+    service: Any = SimpleNamespace(_states=[state], _acknowledged=acknowledged, _done=[])
+    asyncio.get_running_loop().call_soon(others_had_a_turn.set)
+    await StreamService._checkpoint(service)
+    assert saved == [True]
