@@ -34,7 +34,7 @@ class Keys:
 
     def seal(self, changelog: str, shape: Shape, key: str, value: bytes) -> bytes:
         """Return a state's entry as it lies."""
-        about, _ = shape.people_in(key, value)
+        about = shape.people_in(key, value)
         return seal_entry(changelog, b"0/" + key.encode(), value, about, shape, self.id_of, self.key_of)
 
     def open(self, changelog: str, shape: Shape, value: bytes) -> bytes | None:

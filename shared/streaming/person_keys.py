@@ -109,8 +109,11 @@ class Keyring:
         if not self.seals:
             return kept
         named = [() if o.value is None else sealing.names_in(o.topic, o.key, o.value) for o in kept]
-        others = [set() if o.value is None else sealing.others_in(o.topic, o.value) for o in kept]
-        self._have_keys(chain(chain.from_iterable(named), chain.from_iterable(others)))
+        try:
+            return [self._sealed(output, names) for output, names in zip(kept, named, strict=True)]
+        except LookupError:  # somebody is new, and only who takes it all apart knows who
+            others = [set() if o.value is None else sealing.others_in(o.topic, o.value) for o in kept]
+            self._have_keys(chain(chain.from_iterable(named), chain.from_iterable(others)))
         return [self._sealed(output, names) for output, names in zip(kept, named, strict=True)]
 
     def open_all(self, records: Sequence[Record], *, although_erased: bool = False) -> Sequence[Record]:
@@ -232,12 +235,19 @@ class Keyring:
         Raises:
             KeysAway: a new key could not be written.
         """
-        named = [(key, value, *shape.people_in(name, value)) for key, name, value in entries]
-        self._have_keys(chain.from_iterable((*about, *others) for _, _, about, others in named))
-        return [
-            sealed_states.seal_entry(changelog, key, value, about, shape, self._id_of, self._key_of)
-            for key, value, about, _ in named
-        ]
+        named = [(key, value, shape.people_in(name, value)) for key, name, value in entries]
+
+        def sealed() -> list[bytes]:
+            return [
+                sealed_states.seal_entry(changelog, key, value, about, shape, self._id_of, self._key_of)
+                for key, value, about in named
+            ]
+
+        try:
+            return sealed()
+        except LookupError:  # somebody is new, and only who takes it all apart knows who
+            self._have_keys(chain.from_iterable((*about, *shape.others_in(value)) for _, value, about in named))
+        return sealed()
 
     def open_entries(
         self, changelog: str, shape: Shape, values: Sequence[bytes | None]

@@ -32,7 +32,7 @@ _GONE: Final[Any] = object()
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder().decode
 
-Replaced = Callable[[tuple[Ref, ...], Any], Any]
+Replaced = Callable[[list[Ref], Any], Any]
 """Returns what stands in the place of a part that is about these people: the part, `_GONE`, or an `Ext`."""
 NameOf = Callable[..., Iterable[str]]
 """Returns whom a part is about, by ids or refs; nobody where it is about nobody."""
@@ -82,9 +82,12 @@ class Others:
             holder[field] = instead if after is _GONE else after
 
     def _instead(self, who: Iterable[str], part: Any) -> Any:
-        names = tuple(name_of(one) for one in who if one)
-        after = self._replaced(names, part) if names else part
-        self.changed = self.changed or after is not part
+        names = [name_of(one) for one in who if one]
+        if not names:
+            return part
+        after = self._replaced(names, part)
+        if after is not part:
+            self.changed = True
         return after
 
 
@@ -144,21 +147,22 @@ class Shape:
         self.mend(state)
         return _encode(state)
 
-    def people_in(self, key: str, value: bytes) -> tuple[set[Ref], set[Ref]]:
-        """Return the people without whom an entry is nothing, and those whom its parts are about."""
+    def people_in(self, key: str, value: bytes) -> set[Ref]:
+        """Return the people without whom an entry is nothing; nobody where it is about nobody."""
         owner = self.whose(key)
-        if owner is None:
-            return set(), set()
-        about = {owner, *self.names(key, value)}
+        return set() if owner is None else {owner, *self.names(key, value)}
+
+    def others_in(self, value: bytes) -> set[Ref]:
+        """Return the people whom parts of an entry are about; the one whose it is may be among them."""
         found: set[Ref] = set()
 
-        def noted(names: tuple[Ref, ...], part: Any) -> Any:
+        def noted(names: list[Ref], part: Any) -> Any:
             found.update(names)
             return part
 
         if self.show is not _nothing_to_show:
             self.show(_decode(value), Others(noted))
-        return about, found - about
+        return found
 
 
 def seal_entry(
@@ -183,7 +187,7 @@ def seal_entry(
         place = topic.encode()
         needed: dict[bytes, None] = {}
 
-        def sealed(names: tuple[Ref, ...], part: Any) -> Any:
+        def sealed(names: list[Ref], part: Any) -> Any:
             others = [name for name in names if name not in about]
             if not others:
                 return part

@@ -371,7 +371,7 @@ def encrypted(key_ids: Sequence[bytes], key_of: KeyOf, content: bytes, place: by
     """
     head = bytes((len(key_ids),)) + b"".join(key_ids)
     nonce = os.urandom(_NONCE_BYTES)
-    key = _joint(key_of(key_id) for key_id in key_ids)
+    key = key_of(key_ids[0]) if len(key_ids) == 1 else _joint(map(key_of, key_ids))
     if key is None:
         raise LookupError("a key that the record needs is not there")
     return head + nonce + _cipher(key).encrypt(nonce, content, head + place)
@@ -387,7 +387,10 @@ def decrypted(whole: bytes, key_of: KeyOf, place: bytes) -> bytes | None:
     head, nonce, content = whole[:end], whole[end : end + _NONCE_BYTES], whole[end + _NONCE_BYTES :]
     if len(nonce) < _NONCE_BYTES or end < 2:
         raise Broken("a sealed record that is cut short")
-    key = _joint(key_of(head[at : at + KEY_ID_BYTES]) for at in range(1, end, KEY_ID_BYTES))
+    if whole[0] == 1:
+        key = key_of(head[1:])
+    else:
+        key = _joint(key_of(head[at : at + KEY_ID_BYTES]) for at in range(1, end, KEY_ID_BYTES))
     if key is None:
         return None
     try:
@@ -402,8 +405,10 @@ def _cipher(key: bytes) -> AESGCM:
 
 
 def _joint(keys: Iterable[bytes | None]) -> bytes | None:
-    """Return the key that needs all of `keys`; None where one is not there."""
-    found = list(keys)
-    if any(key is None for key in found):
-        return None
-    return found[0] if len(found) == 1 else sha256(b"".join(key for key in found if key is not None)).digest()
+    """Return the key that needs all of several; None where one is not there."""
+    joint = sha256()
+    for key in keys:
+        if key is None:
+            return None
+        joint.update(key)
+    return joint.digest()
