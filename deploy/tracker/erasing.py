@@ -15,16 +15,16 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from kafka import KafkaProducer
-from kafka.admin import KafkaAdminClient
+from kafka import KafkaProducer, TopicPartition
+from kafka.admin import KafkaAdminClient, OffsetSpec
 from kafka.errors import KafkaError
 from rich.console import Console
 from sqlalchemy.engine import make_url
@@ -53,12 +53,14 @@ from shared.streaming.sealed_states import CHANGELOG_SUFFIX, Shape
 from shared.streaming.sealing import is_sealed, name_of
 from shared.streaming.service import StreamSettings
 from shared.streaming.topics import (
+    FEED_PREFIX,
     FEEDS,
     IDENTITIES,
     LARGEST_BATCH,
     PERSON_KEYS,
     SCIM_RESOURCES,
     SOURCES_ROWS,
+    feed_topic,
     partition_of,
 )
 
@@ -66,6 +68,7 @@ NOTHING_KNOWN: Final = 3
 SOMETHING_STAYS: Final = 4
 """Exit code where the person is erased as far as can be, and something can still be read."""
 _COMPACTED_WITHIN_SECONDS: Final = 180.0
+_FEED_TOPICS: Final = frozenset(map(feed_topic, FEEDS))
 _TOGETHER: Final = 1000
 """So many records are opened together."""
 _SHAPES: Final[Mapping[str, Shape]] = {
@@ -91,6 +94,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="say what is held and where, and change nothing")
     parser.add_argument("--yes", action="store_true", help="do not ask whether to go on")
+    parser.add_argument(
+        "--cut-feeds",
+        action="store_true",
+        help="also delete what lies unsealed in feeds.*, where a source has written past the gateway: everything up to "
+        "the last record that names them, OTHER PEOPLE'S TOO; what it meant stays in career-events, but it can't be "
+        "read anew from there any more",
+    )
     parser.add_argument("--by", default=None, help="who erases, for the record (default: who is logged in)")
     parser.add_argument("--json", action="store_true", help="for programs: one JSON object on stdout")
     parser.add_argument(
@@ -149,11 +159,13 @@ def _erased(asked: argparse.Namespace, erasure: Erasure) -> int:
         erasure.check_that_it_may_begin()
     held = erasure.held()
     if not held and not erasure.traces():
-        print(f"tracker person erase: nothing is held on {asked.employee!r}", file=sys.stderr)
+        before = erasure.erased_before()
+        print(f"tracker person erase: nothing is held on {asked.employee!r}{before}", file=sys.stderr)
         return NOTHING_KNOWN
     if asked.dry_run:
         _tell(asked, erasure, held, {}, left={})
         return 0
+    cuts = erasure.cuts() if asked.cut_feeds else {}
     if not asked.yes and not _confirmed(asked.employee, held):
         raise NotErased("not confirmed: nothing was changed")
     erasure.refuse(asked.by or getpass.getuser())
@@ -164,9 +176,17 @@ def _erased(asked: argparse.Namespace, erasure: Erasure) -> int:
         "tombstones": erasure.tombstones(),
         "keys": erasure.keys.destroy(erasure.names),
     }
+    if asked.cut_feeds:
+        done["records of feeds"] = erasure.cut(cuts)
     late = erasure.compact()
     left = erasure.held()
     _tell(asked, erasure, held, done, left)
+    if any(topic in left for topic in _FEED_TOPICS) and not asked.cut_feeds:
+        print(
+            "tracker person erase: what stays in feeds.* was written there past the gateway, unsealed. It goes by the "
+            "topic's retention; --cut-feeds, with each --ref of theirs, deletes it now, with all that lies before it",
+            file=sys.stderr,
+        )
     for topic in late:
         print(f"tracker person erase: Kafka has not compacted {topic} yet: run it again later", file=sys.stderr)
     return SOMETHING_STAYS if left or late else 0
@@ -218,6 +238,8 @@ class Erasure:
     names: frozenset[Ref]
     marks: Marks
     topics: dict[str, list[int]] = field(default_factory=dict)
+    _newest_of: dict[str, datetime] = field(default_factory=dict, repr=False)
+    """When the newest record that was found last was written, by topic."""
 
     @classmethod
     def of(cls, asked: argparse.Namespace, keys: Keyring, watch: Watched) -> Erasure:
@@ -241,8 +263,10 @@ class Erasure:
     def held(self) -> dict[str, int]:
         """Return where something of theirs can be read, and how much."""
         found: Counter[str] = Counter()
+        self._newest_of.clear()
         for record, _ in records_naming(self.marks, self.asked.bootstrap_servers, self.keys, self.watch):
             found[record.topic] += 1
+            self._newest_of[record.topic] = max(record.time, self._newest_of.get(record.topic, record.time))
         if self._has_read_model():
             for table, _ in rows_naming(self.marks, self.asked.database_url):
                 found[f"table {table}"] += 1
@@ -252,13 +276,53 @@ class Erasure:
         """Return the compacted topics in which bytes of theirs lie, readable or not."""
         return [topic for topic in self._compacted() if not self._is_clean(topic)]
 
+    def erased_before(self) -> str:
+        """Return when they were erased and by whom, in words to end a sentence by; nothing where they were not."""
+        told = self.keys.erased().get(self.opaque)
+        if told is None:
+            return ""
+        said = json.loads(told)
+        return f" any more: erased at {said['erased_at']} by {said['by']}"
+
+    def cuts(self) -> dict[TopicPartition, int]:
+        """Return where the feeds' topics would have to begin to hold nothing of theirs that is not sealed.
+
+        Raises:
+            NotErased: a service has not read so far yet, and would lose what lies before.
+        """
+        found: dict[TopicPartition, int] = {}
+        for topic in _FEED_TOPICS & self.topics.keys():
+            for record in self._as_they_lie(topic):
+                texts = (record.key, record.value, *(value for _, value in record.headers))
+                if any(map(self.marks.name, texts)):
+                    found[TopicPartition(topic, record.partition)] = record.offset + 1
+        with self._admin() as admin:
+            read = admin.list_group_offsets(list(FEEDS))
+        for place, begin in found.items():
+            feed = place.topic.removeprefix(FEED_PREFIX)
+            done = read.get(feed, {}).get(place)
+            if done is None or done.offset < begin:
+                read_to = done.offset if done is not None else 0
+                raise NotErased(
+                    f"the service {feed} has read {place.topic}/{place.partition} to {read_to} only, and all before "
+                    f"{begin} would be deleted: start the services, let them catch up, then try again"
+                )
+        return found
+
+    def cut(self, places: Mapping[TopicPartition, int]) -> int:
+        """Delete all records before these offsets; return how many there were, other people's among them."""
+        if not places:
+            return 0
+        with self._admin() as admin:
+            begins = admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.EARLIEST))
+            admin.delete_records(dict(places))
+        return sum(max(0, begin - begins[place].offset) for place, begin in places.items())
+
     def kept_until(self, places: Mapping[str, int]) -> dict[str, str]:
-        """Return until when records stay in topics, in words."""
+        """Return until when what was found last stays, in words."""
         topics = [place for place in places if place in self.topics]
         told: dict[str, str] = {place: "until the row is deleted" for place in places if place not in topics}
-        with closing(
-            KafkaAdminClient(bootstrap_servers=self.asked.bootstrap_servers.split(","), **security())
-        ) as admin:
+        with self._admin() as admin:
             configs = configs_of(admin, topics) if topics else {}
         for topic, config in configs.items():
             kept = config.get("retention.ms")
@@ -267,14 +331,15 @@ class Erasure:
             elif kept == "-1":
                 told[topic] = "for ever: give the topic a retention.ms, or delete it"
             else:
-                days = f"{int(kept) / 86_400_000:g} days" if kept is not None else "as long as brokers keep records"
-                told[topic] = f"until it is older than {days}" if kept is not None else days
+                told[topic] = "as long as brokers keep records (log.retention.*)"
+                if kept is not None:
+                    age = timedelta(milliseconds=int(kept))
+                    gone = self._newest_of[topic] + age
+                    told[topic] = f"until {gone:%Y-%m-%d}, when the newest is {age / timedelta(days=1):g} days old"
         return told
 
     def _compacted(self) -> list[str]:
-        with closing(
-            KafkaAdminClient(bootstrap_servers=self.asked.bootstrap_servers.split(","), **security())
-        ) as admin:
+        with self._admin() as admin:
             configs = configs_of(admin, list(self.topics))
         return [topic for topic, config in configs.items() if "compact" in config.get("cleanup.policy", "")]
 
@@ -312,9 +377,7 @@ class Erasure:
         Raises:
             NotErased: services run, or the person has not left.
         """
-        with closing(
-            KafkaAdminClient(bootstrap_servers=self.asked.bootstrap_servers.split(","), **security())
-        ) as admin:
+        with self._admin() as admin:
             groups = admin.list_groups()
         running = sorted(
             group["group_id"]
@@ -458,6 +521,12 @@ class Erasure:
             within=_COMPACTED_WITHIN_SECONDS,
             tell=lambda left: progress(there_were - left, there_were),
         )
+
+    @contextmanager
+    def _admin(self) -> Iterator[Any]:
+        servers = self.asked.bootstrap_servers.split(",")
+        with closing(KafkaAdminClient(bootstrap_servers=servers, **security())) as admin:
+            yield admin
 
     def _producer(self) -> KafkaProducer:
         return KafkaProducer(

@@ -79,10 +79,10 @@ def a_person_is_erased_everywhere(
     system: System, scenario: Scenario, feeder: Feeder, lag: LagReader, insights: Insights, tmp_path: Path
 ) -> None:
     # of somebody with a jira account events lie in Kafka unsealed: that source writes there itself
-    who, sponsor = next(
-        (prompt["employee_id"], prompt["sponsor_id"])
+    who, sponsor, jira = next(
+        (prompt["employee_id"], prompt["sponsor_id"], account)
         for prompt in insights.all("/v1/prompts", status="open")
-        if scenario.company.person(int(prompt["employee_id"][1:]) - 1).jira is None
+        if (account := scenario.company.person(int(prompt["employee_id"][1:]) - 1).jira) is not None
     )
     last_words = last_words_of(who, sponsor)
     feeder.feed(last_words, lambda _: None)
@@ -108,9 +108,11 @@ def a_person_is_erased_everywhere(
         patched.setattr(insights_forgetting, "scrub", dies)
         code, told = erasing(system, who, tmp_path, "--yes", "--json")
     assert (code, "Run it again" in told) == (1, True), told
-    code, told = erasing(system, who, tmp_path, "--yes", "--json")
+    assert any("feeds.achievements" in file for file in files_with(tmp_path, jira))
+    code, told = erasing(system, who, tmp_path, "--yes", "--json", "--cut-feeds")
     done = json.loads(told)
     assert (code, done["stays"]) == (0, []), told
+    assert done["done"]["records of feeds"] > 0
     assert done["held"].keys() >= PLACES
     assert done["done"]["keys"] >= 3
     left = {mark: files for mark in marks if (files := files_with(tmp_path, mark))}  # the backup's among them
@@ -125,7 +127,8 @@ def a_person_is_erased_everywhere(
     system.stack.restart_all(services)
     feeder.feed(last_words, lambda _: None)
     assert wait_until_quiet(system, lag, within=60) == {}
-    assert erasing(system, who, tmp_path, "--dry-run") == (3, f"tracker person erase: nothing is held on {who!r}\n")
+    code, told = erasing(system, who, tmp_path, "--dry-run")
+    assert (code, f"nothing is held on {who!r} any more: erased at 20" in told) == (3, True), told
     assert system.stack.dead() == {}
 
 
