@@ -211,7 +211,8 @@ class Keyring:
                 return None
         if value is record.value:
             return record
-        return Record(record.topic, record.partition, record.offset, record.key, value, record.headers, record.time)
+        headers = () if record.topic.endswith(CHANGELOG_SUFFIX) else record.headers  # there, of the sealing alone
+        return Record(record.topic, record.partition, record.offset, record.key, value, headers, record.time)
 
     def _with_opened_pieces(self, record: Record, value: bytes) -> bytes:
         if record.topic.endswith(CHANGELOG_SUFFIX):
