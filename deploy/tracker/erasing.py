@@ -282,7 +282,10 @@ class Erasure:
         if told is None:
             return ""
         said = json.loads(told)
-        return f" any more: erased at {said['erased_at']} by {said['by']}"
+        return (
+            f" any more: erased at {said['erased_at']} by {said['by']}. What bears another name of theirs alone is looked "
+            "for by --ref, for nothing ties it to them now"
+        )
 
     def cuts(self) -> dict[TopicPartition, int]:
         """Return where the feeds' topics would have to begin to hold nothing of theirs that is not sealed.
