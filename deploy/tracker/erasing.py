@@ -283,8 +283,8 @@ class Erasure:
             return ""
         said = json.loads(told)
         return (
-            f" any more: erased at {said['erased_at']} by {said['by']}. What bears another name of theirs alone is looked "
-            "for by --ref, for nothing ties it to them now"
+            f" any more: erased at {said['erased_at']} by {said['by']}. What bears another name of theirs alone is "
+            "looked for by --ref, for nothing ties it to them now"
         )
 
     def cuts(self) -> dict[TopicPartition, int]:
