@@ -94,6 +94,13 @@ class Postgres:
             self._process.wait(30)
             self._process = None
 
+    def files_of_tables_with(self, text: bytes) -> list[str]:
+        """Return the files of tables, indexes and statistics in which `text` lies; not of the log ahead of them."""
+        with self._connect() as connection:
+            connection.execute("CHECKPOINT")
+        files = (file for file in (self._data / "base").rglob("*") if file.is_file())
+        return sorted(str(file.relative_to(self._data)) for file in files if text in file.read_bytes())
+
     def new_database(self, *, role: str | None = None) -> str:
         """Return the URL of a database that is empty; make the server know `role`, beside the database's owner."""
         name = f"t{uuid.uuid4().hex}"

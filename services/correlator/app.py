@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from services.correlator.api import SORTS, make_api
+from services.correlator.forgetting import STANDING
 from services.correlator.handlers import Correlator
 from services.correlator.settings import CorrelatorSettings
 from shared.service.access import guarded
@@ -29,7 +30,7 @@ def build(settings: CorrelatorSettings) -> StreamService:
         ),
         keys=keys,
     )
-    state = service.state("standing")
+    state = service.state("standing", STANDING)
     correlator = Correlator(state, settings.policy, NAME, service.keep)
     service.consume([CAREER_EVENTS], correlator.handle, state=state, max_run=1000)
     service.when_moved(correlator.forget)

@@ -6,13 +6,14 @@ state and a replay stay the same. What stands because of it is decided anew at t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
-from msgspec.structs import replace
-
-from services.correlator.state import EmployeeState
+from services.correlator.state import EmployeeState, decode_employee, encode_employee
+from shared.streaming.sealed_states import Others, Shape
+from shared.streaming.sealing import name_of
 
 _AT_THE_NEXT_TICK: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -25,25 +26,28 @@ def forget(employee: EmployeeState, person_id: str, refs: Collection[str]) -> Em
         person_id: who has been erased.
         refs: all names that sources have for them.
     """
-    prompts = {key: prompt for key, prompt in employee.prompts.items() if prompt.sponsor_id != person_id}
-    left = replace(
-        employee,
-        profiles=tuple(
-            replace(profile, manager_id=None) if profile.manager_id == person_id else profile
-            for profile in employee.profiles
-        ),
-        ties={key: tie for key, tie in employee.ties.items() if tie.other_id != person_id},
-        people={
-            key: replace(person, introductions=tuple(i for i in person.introductions if i[0] != person_id))
-            for key, person in employee.people.items()
-            if key != person_id
-        },
-        achievements={
-            key: replace(done, witnesses=tuple(who for who in done.witnesses if who not in refs))
-            for key, done in employee.achievements.items()
-        },
-        endorsements={key: said for key, said in employee.endorsements.items() if said.sponsor_id != person_id},
-        answers={key: answer for key, answer in employee.answers.items() if key.sponsor_id != person_id},
-        prompts=prompts,
-    )
-    return employee if left == employee else replace(left, due_at=_AT_THE_NEXT_TICK)
+    before = encode_employee(employee)
+    after = STANDING.without(before, {name_of(person_id), *refs}.__contains__)
+    return employee if after is before else decode_employee(after)
+
+
+def _show(employee: Any, others: Others) -> None:
+    for profile in employee.get("profiles", ()):
+        others.in_field(profile, "manager_id", lambda manager: (manager,))
+    others.in_map(employee, "ties", lambda _, tie: (tie["other_id"],))
+    for person in employee.get("people", {}).values():
+        others.in_list(person, "introductions", lambda introduction: (introduction[0],))
+    others.in_map(employee, "people", lambda person_id, _: (person_id,))
+    for done in employee.get("achievements", {}).values():
+        others.in_list(done, "witnesses", lambda witness: (witness,))
+    others.in_map(employee, "endorsements", lambda _, said: (said["sponsor_id"],))
+    others.in_map(employee, "answers", lambda answer, _: (answer[1],))
+    others.in_map(employee, "prompts", lambda _, prompt: (prompt["sponsor_id"],))
+
+
+def _mend(employee: Any) -> None:
+    employee["due_at"] = _AT_THE_NEXT_TICK
+
+
+STANDING: Final = Shape(re.compile("employee/(?P<name>.+)"), _show, _mend)
+"""Of the correlator's state: an employee's entry is theirs, and each fact of another in it the other's too."""

@@ -82,7 +82,10 @@ def scrub(engine: Engine) -> None:
     tables = {table.name for table, _ in _THEIRS} | {table.name for table in _OF_PROMPTS} | {gap_history.name}
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         for table in sorted(tables):
-            connection.exec_driver_sql(f"VACUUM FULL {table}")
+            # ANALYZE, for the statistics hold the most common values of each column, names among them.
+            connection.exec_driver_sql(f"VACUUM (FULL, ANALYZE) {table}")
+        # What they held before. Whose role may not is warned by the server, and it is left to autovacuum.
+        connection.exec_driver_sql("VACUUM FULL pg_statistic")
 
 
 def _delete(connection: Connection, table: Table, which: Any, changed: Counter[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from services.people.forgetting import PEOPLE as PEOPLE_STATE
 from services.people.handlers import ChangeHandler, disown, take
 from services.people.settings import PeopleSettings
 from shared.contracts.feeds import PEOPLE
@@ -17,7 +18,7 @@ def build(settings: PeopleSettings) -> StreamService:
     service = StreamService(SERVICE, settings)
     intake(service, "people", PEOPLE, take, disown)
     # One state, for a person's belongs together with the org tree and the time that it was told from.
-    state = service.state("people")
+    state = service.state("people", PEOPLE_STATE)
     handler = ChangeHandler(state.part("person"), state.part("unit"), state.part("clock"))
     service.consume([PEOPLE_CHANGES], each(handler, SERVICE), state=state)
     return service

@@ -16,6 +16,7 @@ from services.prompter.channels.teams import teams_message
 from services.prompter.channels.webhook import WebhookChannel
 from services.prompter.courier import SERVICE, Courier
 from services.prompter.delivery import Postman
+from services.prompter.forgetting import SPONSORS
 from services.prompter.handlers import PromptHandler
 from services.prompter.settings import PrompterSettings, sender
 from shared.contracts.outputs import ChannelName
@@ -30,7 +31,7 @@ class Prompter(StreamService):
 
     def __init__(self, settings: PrompterSettings) -> None:
         super().__init__(SERVICE, settings)
-        state = self.state("sponsors")
+        state = self.state("sponsors", SPONSORS)
         policy = settings.policy
         postman = Postman(
             channels(settings),

@@ -55,7 +55,7 @@ class State(Protocol):
         """Set the value."""
 
     def items(self, partition: int) -> Iterable[tuple[str, bytes]]:
-        """Return the keys and values of a partition."""
+        """Return the values of a partition, with keys that need not name whose they are."""
 
 
 class Keeper(Protocol):
@@ -329,9 +329,10 @@ class Courier:
         if not ours or ours == self._ours or self._ends:
             return
         for partition in ours - self._ours:
-            for sponsor_id, _ in self._state.items(partition):
-                self._now[_Who(partition, sponsor_id)] = None
-                self._found.add(_Who(partition, sponsor_id))
+            for _, kept in self._state.items(partition):
+                who = _Who(partition, decode(kept).sponsor_id)
+                self._now[who] = None
+                self._found.add(who)
         self._ours = ours
         self._rests = False
         self._postman.go_on()

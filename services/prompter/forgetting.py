@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from msgspec.structs import replace
+import re
+from typing import Any, Final
 
-from services.prompter.state import Sponsor
+from services.prompter.state import Sponsor, decode, encode
+from shared.streaming.sealed_states import Others, Shape
+from shared.streaming.sealing import name_of
 
 
 def forget(sponsor: Sponsor, erased: str) -> Sponsor:
@@ -13,12 +16,23 @@ def forget(sponsor: Sponsor, erased: str) -> Sponsor:
     A message under way about them is not sent again, and neither are the other prompts of that digest: those follow in
     a message of their own, for each is still to be told.
     """
-    prompts = {key: held for key, held in sponsor.prompts.items() if held.employee_id != erased}
-    outgoing = sponsor.outgoing
-    if outgoing is not None and any(part.prompt_id not in prompts for part in outgoing.parts):
-        outgoing = None
-    choices = sponsor.choices
-    not_mine, mine = (
-        {who: when for who, when in said.items() if who != erased} for said in (choices.not_mine, choices.mine)
-    )
-    return replace(sponsor, prompts=prompts, outgoing=outgoing, choices=replace(choices, not_mine=not_mine, mine=mine))
+    before = encode(sponsor)
+    after = SPONSORS.without(before, {name_of(erased)}.__contains__)
+    return sponsor if after is before else decode(after)
+
+
+def _show(sponsor: Any, others: Others) -> None:
+    others.in_map(sponsor, "prompts", lambda _, held: (held["employee_id"],))
+    choices = sponsor.get("choices", {})
+    for field in ("not_mine", "mine"):
+        others.in_map(choices, field, lambda employee_id, _: (employee_id,))
+
+
+def _mend(sponsor: Any) -> None:
+    outgoing = sponsor.get("outgoing")
+    if outgoing is not None and any(part["prompt_id"] not in sponsor.get("prompts", {}) for part in outgoing["parts"]):
+        sponsor["outgoing"] = None
+
+
+SPONSORS: Final = Shape(re.compile("(?P<name>.+)"), _show, _mend)
+"""Of the prompter's state: a sponsor's entry is theirs, and each prompt in it its protégé's too."""

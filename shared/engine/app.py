@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import faust
 from faust.transport.drivers import aiokafka as aiokafka_driver
@@ -15,6 +15,9 @@ from mode.utils.queues import FlowControlEvent
 
 from shared.engine.deliveries import Deliveries
 from shared.engine.runs import FetchedRecord, Run, RunLimits, cut
+
+if TYPE_CHECKING:
+    from shared.engine.store import AtRest
 
 _RUNS_WAITING = 16
 """Runs that may wait for an agent before reading is held up: enough for the few records of each of many partitions, and
@@ -45,12 +48,14 @@ class RunApp(faust.App):
         # "raw" hands on whatever it is given, so the run comes through Faust's decoding as it is.
         return self.topic(*topics, key_serializer="raw", value_serializer="raw", maxsize=_RUNS_WAITING)
 
-    def write_back_table(self, name: str, *, partitions: int, folder: Path, cache_bytes: int) -> Any:
+    def write_back_table(
+        self, name: str, *, partitions: int, folder: Path, cache_bytes: int, at_rest: AtRest | None = None
+    ) -> Any:
         """Return a table that writes back; its `data` is a `WriteBackStore`."""
         from shared.engine.table import WriteBackTable
 
         return self.tables.add(
-            WriteBackTable(self, name, partitions=partitions, folder=folder, cache_bytes=cache_bytes)
+            WriteBackTable(self, name, partitions=partitions, folder=folder, cache_bytes=cache_bytes, at_rest=at_rest)
         )
 
     @cached_property

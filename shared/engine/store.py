@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from faust.stores.base import Store
 from faust.types import TP
@@ -31,6 +31,16 @@ _PROGRESS_SECONDS: Final = 2.0
 _ABSENT: Final[Any] = object()
 
 
+class AtRest(Protocol):
+    """How values lie in the changelog and on disk, where that is not how they are in memory."""
+
+    async def write(self, changes: Changes) -> Changes:
+        """Return what is written of these changes, under the same keys."""
+
+    def read(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> Sequence[bytes | None]:
+        """Return what the values of these keys are in memory; None for one that is none any more."""
+
+
 class WriteBackStore(Store[bytes, bytes]):
     """Keys and values by partition: in RocksDB what a checkpoint has saved, in memory what has changed since.
 
@@ -38,10 +48,14 @@ class WriteBackStore(Store[bytes, bytes]):
         folder: where the tables of this process lie, a folder each.
         cache_bytes: about what values that were read or saved may take in memory, beside the unsaved ones; a checkpoint
             may add its own size to that.
+        at_rest: how values lie in the changelog and on disk.
     """
 
-    def __init__(self, *args: Any, folder: Path, cache_bytes: int, **options: Any) -> None:
+    def __init__(
+        self, *args: Any, folder: Path, cache_bytes: int, at_rest: AtRest | None = None, **options: Any
+    ) -> None:
         super().__init__(*args, **options)
+        self._at_rest = at_rest
         self._folder = folder / self.table_name
         self._parts: dict[int, _Partition] = {}
         self._claims: dict[int, Claim] = {}
@@ -84,12 +98,10 @@ class WriteBackStore(Store[bytes, bytes]):
         """
         part = self._parts[partition]
         while True:
-            saved = part.db.scan(after, most)
+            saved = part.scan(after, most)
             last = saved[-1][0] if len(saved) == most else None
-            merged: Changes = dict(saved)
-            for key, value in part.dirty.items():
-                if key > after and (last is None or key <= last):
-                    merged[key] = value
+            unsaved = part.dirty.items()
+            merged = dict(saved) | {k: value for k, value in unsaved if k > after and (last is None or k <= last)}
             found = sorted((key, value) for key, value in merged.items() if value is not None)
             if found or last is None:
                 return found
@@ -118,6 +130,9 @@ class WriteBackStore(Store[bytes, bytes]):
             aiokafka.errors.KafkaError: Kafka refuses, and will refuse what is written to this partition from now on.
         """
         unsaved = {number: part.dirty for number, part in self._parts.items() if part.dirty}
+        if self._at_rest is not None:
+            for number, dirty in unsaved.items():
+                unsaved[number] = self._parts[number].at_rest = await self._at_rest.write(dirty)
         offsets = await asyncio.gather(
             *(self._claims[number].write(of_it, largest) for number, of_it in unsaved.items())
         )
@@ -196,7 +211,8 @@ class WriteBackStore(Store[bytes, bytes]):
                 # Of a changelog that has been deleted, or of Kafka as it was before it was restored from a backup.
                 self.log.warning("%s knows more than %s has: it is begun anew", db.folder, tp)
                 db.begin_anew()
-            self._parts[tp.partition] = _Partition(db, self._cache_bytes // (self.table.partitions or 1))
+            room = self._cache_bytes // (self.table.partitions or 1)
+            self._parts[tp.partition] = _Partition(db, room, self._at_rest)
 
     async def _claim(self, changelogs: Iterable[TP]) -> None:
         await self._release()
@@ -251,9 +267,12 @@ class _Partition:
     use costs a change of it with every read.
     """
 
-    def __init__(self, db: PartitionDb, cache_bytes: int) -> None:
+    def __init__(self, db: PartitionDb, cache_bytes: int, opener: AtRest | None) -> None:
         self.db = db
+        self._opener = opener
         self.dirty: Changes = {}
+        self.at_rest: Changes = {}
+        """What is dirty, as the changelog has it, where that is something else."""
         self.dirty_bytes = 0
         self._room = cache_bytes // 2
         self._young: Changes = {}
@@ -270,11 +289,22 @@ class _Partition:
             self._keep({key: found}, _size(key, found))
         return found
 
-    def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
+    def read(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         """Return values from the database, and keep them in memory."""
-        found = self.db.get_many(keys)
+        found = self._opened(keys, self.db.get_many(keys))
         self._keep(dict(zip(keys, found, strict=True)), sum(map(_size, keys, found)))
         return found
+
+    def scan(self, after: bytes, most: int) -> list[tuple[bytes, bytes | None]]:
+        """Return keys and values from the database; None for a value that is none any more."""
+        found = self.db.scan(after, most)
+        if self._opener is None:
+            return list(found)
+        keys = [key for key, _ in found]
+        return list(zip(keys, self._opener.read(keys, [value for _, value in found]), strict=True))
+
+    def _opened(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> Sequence[bytes | None]:
+        return values if self._opener is None else self._opener.read(keys, values)
 
     def change(self, changes: Changes) -> None:
         dirty = self.dirty
@@ -285,13 +315,13 @@ class _Partition:
             self.dirty_bytes += _size(key, value)
 
     def save(self, offset: int) -> None:
-        self.db.write(self.dirty.items(), offset)
+        self.db.write((self.dirty if self._opener is None else self.at_rest).items(), offset)
         self._keep(self.dirty, self.dirty_bytes)
-        self.dirty, self.dirty_bytes = {}, 0
+        self.dirty, self.at_rest, self.dirty_bytes = {}, {}, 0
 
     def forget(self) -> None:
         """Drop what is in memory, saved or not."""
-        self.dirty, self.dirty_bytes = {}, 0
+        self.dirty, self.at_rest, self.dirty_bytes = {}, {}, 0
         self._young, self._old, self._young_bytes = {}, {}, 0
 
     def _keep(self, values: Changes, size: int) -> None:

@@ -10,7 +10,7 @@ from faust.types import StoreT
 
 from shared.engine.app import RunApp
 from shared.engine.runs import RunLimits
-from shared.engine.store import WriteBackStore
+from shared.engine.store import AtRest, WriteBackStore
 
 _RECOVERY_RUN = RunLimits(10_000, 4 << 20)
 
@@ -21,10 +21,13 @@ class WriteBackTable(Table[bytes, bytes]):
     Args:
         folder: where the tables of this process lie.
         cache_bytes: what values that were read may take in memory.
+        at_rest: how values lie in the changelog and on disk; None for as they are.
     """
 
-    def __init__(self, app: RunApp, name: str, *, partitions: int, folder: Path, cache_bytes: int) -> None:
-        self._folder, self._cache_bytes = folder, cache_bytes
+    def __init__(
+        self, app: RunApp, name: str, *, partitions: int, folder: Path, cache_bytes: int, at_rest: AtRest | None = None
+    ) -> None:
+        self._folder, self._cache_bytes, self._at_rest = folder, cache_bytes, at_rest
         # Faust applies changelog records when so many events are there; an event is a run here. (1 means something
         # else to it.)
         super().__init__(
@@ -40,5 +43,6 @@ class WriteBackTable(Table[bytes, bytes]):
             table_name=self.name,
             folder=self._folder,
             cache_bytes=self._cache_bytes,
+            at_rest=self._at_rest,
             loop=self.loop,
         )

@@ -44,7 +44,8 @@ from shared.streaming.directory import Directory
 from shared.streaming.lookup import Lookup
 from shared.streaming.metrics import INTAKE, LAST_SEEN, MOVED, RELEASED, SOURCE_DELAY, SOURCE_LAST_SEEN
 from shared.streaming.records import SOURCE_HEADER, Output, Poison, Record
-from shared.streaming.sealing import ERASED_SCHEME
+from shared.streaming.sealed_states import Shape
+from shared.streaming.sealing import ERASED_SCHEME, names_in
 from shared.streaming.service import StreamService, buried
 from shared.streaming.state import State
 from shared.streaming.topics import CAREER_EVENTS, IDENTITIES, PARTITIONS, attributed_topic, feed_topic, parked_topic
@@ -118,7 +119,7 @@ def intake(
     lookup = Lookup(service.bootstrap_servers, service.keys)
     service.alongside(directory)
     service.alongside(lookup)
-    parked = service.state("parked")
+    parked = service.state("parked", parked_shape(feed))
     taker = Intake(
         service.name,
         feed,
@@ -170,12 +171,36 @@ _decode_origin = msgspec.msgpack.Decoder(_Origin).decode
 _decode_kept = msgspec.msgpack.Decoder(_Kept).decode
 
 
+_PARKED_KEY: Final = re.compile(rf"(?:\w+)/(?P<name>[^{SEPARATOR}]+)(?:{SEPARATOR}.*)?", re.DOTALL)
+
+
 def _number_key(ref: Ref) -> str:
     return f"n/{ref}"
 
 
 def _kept_key(ref: Ref, number: int) -> str:
     return f"{number}/{ref}"
+
+
+def parked_shape(feed: str) -> Shape:
+    """Return whom the entries of an intake's state are about: an event that waits, or a note of one, is nothing
+    without anybody whom it names.
+
+    Args:
+        feed: whose intake keeps it.
+    """
+
+    def names(key: str, value: bytes) -> Iterable[Ref]:
+        number = key.partition("/")[0]
+        if number in (ENTRY, LINK):
+            return refs_in(read_attribution(value))
+        if not number.isdigit():
+            return ()
+        kept = _decode_kept(value)
+        origin = _decode_origin(dict(kept.headers)[_ORIGIN_HEADER])
+        return names_in(feed_topic(feed), origin.key, kept.value or b"")
+
+    return Shape(_PARKED_KEY, names=names)
 
 
 def forget_parked(feed: str, key: str, value: bytes, clean: Clean, is_erased: Callable[[Ref], bool]) -> bytes | None:

@@ -28,10 +28,11 @@ from kafka.errors import KafkaError
 
 from shared.contracts.ids import Ref
 from shared.service.settings import PersonKeySettings, read_master_keys
-from shared.streaming import sealing
+from shared.streaming import sealed_states, sealing
 from shared.streaming.connection import security
 from shared.streaming.metrics import ERASED_RECORDS, PERSON_KEYS_KNOWN
 from shared.streaming.records import Output, Record
+from shared.streaming.sealed_states import CHANGELOG_SUFFIX, Shape
 from shared.streaming.sealing import KEY_BYTES, KEY_ID_BYTES, Content
 from shared.streaming.topics import DEAD_SUFFIX, PERSON_KEYS, partition_of
 
@@ -108,8 +109,11 @@ class Keyring:
         if not self.seals:
             return kept
         named = [() if o.value is None else sealing.names_in(o.topic, o.key, o.value) for o in kept]
-        others = [set() if o.value is None else sealing.others_in(o.topic, o.value) for o in kept]
-        self._have_keys(chain(chain.from_iterable(named), chain.from_iterable(others)))
+        try:
+            return [self._sealed(output, names) for output, names in zip(kept, named, strict=True)]
+        except LookupError:  # somebody is new, and only who takes it all apart knows who
+            others = [set() if o.value is None else sealing.others_in(o.topic, o.value) for o in kept]
+            self._have_keys(chain(chain.from_iterable(named), chain.from_iterable(others)))
         return [self._sealed(output, names) for output, names in zip(kept, named, strict=True)]
 
     def open_all(self, records: Sequence[Record], *, although_erased: bool = False) -> Sequence[Record]:
@@ -131,7 +135,7 @@ class Keyring:
         if sealed:
             self._know(key_id for value in sealed for key_id in sealing.key_ids_of(value))
         opened = [self._opened(record) for record in records]
-        pieces = [key_id for r in opened if r is not None and r.value for key_id in sealing.piece_key_ids(r.value)]
+        pieces = [key_id for record in opened if record is not None for key_id in _keys_of_pieces(record)]
         if pieces:
             self._know(pieces)
         found = [None if record is None else self._whole(record, although_erased=although_erased) for record in opened]
@@ -207,14 +211,80 @@ class Keyring:
                 return None
         if value is record.value:
             return record
-        return Record(record.topic, record.partition, record.offset, record.key, value, record.headers, record.time)
+        headers = () if record.topic.endswith(CHANGELOG_SUFFIX) else record.headers  # there, of the sealing alone
+        return Record(record.topic, record.partition, record.offset, record.key, value, headers, record.time)
 
     def _with_opened_pieces(self, record: Record, value: bytes) -> bytes:
+        if record.topic.endswith(CHANGELOG_SUFFIX):
+            return sealed_states.with_opened_parts(record.topic, value, record.headers, None, self._key_of)
         try:
             return sealing.with_opened_pieces(record.topic, value, self._key_of)
         except ValueError as exc:  # not of ours: whoever wrote it has a use for the character that pieces begin with
             log.warning("%s/%s at %s: a piece: %s", record.topic, record.partition, record.offset, exc)
             return value
+
+    # -- states -----------------------------------------------------------------------------------
+
+    def seal_entries(self, changelog: str, shape: Shape, entries: Iterable[tuple[bytes, str, bytes]]) -> list[bytes]:
+        """Return what lies in a changelog, and on disk, in the place of a state's entries; in their order.
+
+        Args:
+            changelog: the topic.
+            shape: of the state.
+            entries: the key of each as it lies where nothing is sealed, the service's own key in it, and the value.
+
+        Raises:
+            KeysAway: a new key could not be written.
+        """
+        named = [(key, value, shape.people_in(name, value)) for key, name, value in entries]
+
+        def sealed() -> list[bytes]:
+            return [
+                sealed_states.seal_entry(changelog, key, value, about, shape, self._id_of, self._key_of)
+                for key, value, about in named
+            ]
+
+        try:
+            return sealed()
+        except LookupError:  # somebody is new, and only who takes it all apart knows who
+            self._have_keys(chain.from_iterable((*about, *shape.others_in(value)) for _, value, about in named))
+        return sealed()
+
+    def open_entries(
+        self, changelog: str, shape: Shape, values: Sequence[bytes | None]
+    ) -> list[tuple[bytes | None, bytes | None]]:
+        """Return a state's values as its service knows them, without what is about somebody who has been erased.
+
+        With each comes the key under which the entry would lie if it were not sealed; None where it is not.
+
+        Args:
+            changelog: the topic.
+            shape: of the state.
+            values: as they lie, sealed or not.
+
+        Raises:
+            KeysAway: it can't be told whether a key is new or destroyed.
+            BadKeys: no master key opens a person's key.
+            Broken: a value was altered.
+        """
+        sealed = {at: value for at, value in enumerate(values) if value is not None and sealing.is_sealed(value)}
+        found: list[tuple[bytes | None, bytes | None]] = [(None, value) for value in values]
+        if not sealed:
+            return found
+        self._know(key_id for value in sealed.values() for key_id in sealing.key_ids_of(value))
+        contents = {at: sealing.open_sealed(changelog, value, self._key_of) for at, value in sealed.items()}
+        self._know(
+            key_id
+            for content in contents.values()
+            if content is not None
+            for key_id in sealed_states.part_key_ids(content.headers)
+        )
+        for at, content in contents.items():
+            found[at] = (None, None)
+            if content is not None:
+                value = sealed_states.with_opened_parts(changelog, content.value, content.headers, shape, self._key_of)
+                found[at] = (content.key, value)
+        return found
 
     # -- keys -------------------------------------------------------------------------------------
 
@@ -465,6 +535,12 @@ class Keyring:
             self._keys.pop(key_id, None)
             if self._ids.get(mark) == key_id:
                 del self._ids[mark]
+
+
+def _keys_of_pieces(record: Record) -> Iterator[bytes]:
+    if record.topic.endswith(CHANGELOG_SUFFIX):
+        return sealed_states.part_key_ids(record.headers)
+    return sealing.piece_key_ids(record.value or b"")
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
 
@@ -191,7 +192,7 @@ def with_sealed_pieces(topic: str, value: bytes, key_id_of: KeyIdOf, key_of: Key
     """
 
     def sealed(name: Ref, piece: Any) -> Any:
-        whole = _encrypted((key_id_of(name),), key_of, msgspec.json.encode(piece), topic.encode())
+        whole = encrypted((key_id_of(name),), key_of, msgspec.json.encode(piece), topic.encode())
         return _PIECE + base64.urlsafe_b64encode(whole).decode()
 
     return _each_piece(topic, value, sealed)
@@ -210,7 +211,7 @@ def with_opened_pieces(topic: str, value: bytes, key_of: KeyOf) -> bytes:
     def opened(_: Ref, piece: Any) -> Any:
         if not (isinstance(piece, str) and piece.startswith(_PIECE)):
             return piece
-        content = _decrypted(base64.urlsafe_b64decode(piece[1:]), key_of, topic.encode())
+        content = decrypted(base64.urlsafe_b64decode(piece[1:]), key_of, topic.encode())
         return _GONE if content is None else msgspec.json.decode(content)
 
     return _each_piece(topic, value, opened)
@@ -340,7 +341,7 @@ def seal(topic: str, content: Content, key_ids: Sequence[bytes], key_of: KeyOf) 
     Raises:
         LookupError: a key is not there.
     """
-    return _MAGIC + _encrypted(key_ids, key_of, _encode(content), topic.encode())
+    return _MAGIC + encrypted(key_ids, key_of, _encode(content), topic.encode())
 
 
 def open_sealed(topic: str, value: bytes, key_of: KeyOf) -> Content | None:
@@ -349,7 +350,7 @@ def open_sealed(topic: str, value: bytes, key_of: KeyOf) -> Content | None:
     Raises:
         Broken: it is not what was sealed.
     """
-    content = _decrypted(value[len(_MAGIC) :], key_of, topic.encode())
+    content = decrypted(value[len(_MAGIC) :], key_of, topic.encode())
     return None if content is None else _decode(content)
 
 
@@ -362,32 +363,52 @@ def key_ids_of(value: bytes) -> Iterator[bytes]:
         yield value[at : at + KEY_ID_BYTES]
 
 
-def _encrypted(key_ids: Sequence[bytes], key_of: KeyOf, content: bytes, place: bytes) -> bytes:
+def encrypted(key_ids: Sequence[bytes], key_of: KeyOf, content: bytes, place: bytes) -> bytes:
+    """Return what can be opened, in this place, while all of these keys are there.
+
+    Raises:
+        LookupError: a key is not there.
+    """
     head = bytes((len(key_ids),)) + b"".join(key_ids)
     nonce = os.urandom(_NONCE_BYTES)
-    key = _joint(key_of(key_id) for key_id in key_ids)
+    key = key_of(key_ids[0]) if len(key_ids) == 1 else _joint(map(key_of, key_ids))
     if key is None:
         raise LookupError("a key that the record needs is not there")
-    return head + nonce + AESGCM(key).encrypt(nonce, content, head + place)
+    return head + nonce + _cipher(key).encrypt(nonce, content, head + place)
 
 
-def _decrypted(whole: bytes, key_of: KeyOf, place: bytes) -> bytes | None:
+def decrypted(whole: bytes, key_of: KeyOf, place: bytes) -> bytes | None:
+    """Return what `encrypted` was given; None where a key that it needs has been destroyed.
+
+    Raises:
+        Broken: it is not what was sealed.
+    """
     end = 1 + whole[0] * KEY_ID_BYTES if whole else 0
     head, nonce, content = whole[:end], whole[end : end + _NONCE_BYTES], whole[end + _NONCE_BYTES :]
     if len(nonce) < _NONCE_BYTES or end < 2:
         raise Broken("a sealed record that is cut short")
-    key = _joint(key_of(head[at : at + KEY_ID_BYTES]) for at in range(1, end, KEY_ID_BYTES))
+    if whole[0] == 1:
+        key = key_of(head[1:])
+    else:
+        key = _joint(key_of(head[at : at + KEY_ID_BYTES]) for at in range(1, end, KEY_ID_BYTES))
     if key is None:
         return None
     try:
-        return AESGCM(key).decrypt(nonce, content, head + place)
+        return _cipher(key).decrypt(nonce, content, head + place)
     except InvalidTag:
         raise Broken("a sealed record that its keys do not open: it was altered on the way") from None
 
 
+@lru_cache(maxsize=1 << 16)  # making one takes longer than to seal a short piece by it
+def _cipher(key: bytes) -> AESGCM:
+    return AESGCM(key)
+
+
 def _joint(keys: Iterable[bytes | None]) -> bytes | None:
-    """Return the key that needs all of `keys`; None where one is not there."""
-    found = list(keys)
-    if any(key is None for key in found):
-        return None
-    return found[0] if len(found) == 1 else sha256(b"".join(key for key in found if key is not None)).digest()
+    """Return the key that needs all of several; None where one is not there."""
+    joint = sha256()
+    for key in keys:
+        if key is None:
+            return None
+        joint.update(key)
+    return joint.digest()

@@ -21,7 +21,7 @@ from collections.abc import (
 )
 from pathlib import Path
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import structlog
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, UnknownTopicOrPartitionError
@@ -49,10 +49,12 @@ from shared.streaming.metrics import (
 )
 from shared.streaming.person_keys import Keyring, KeysAway
 from shared.streaming.records import Output, Poison, Record, written_at
-from shared.streaming.state import KeyedState
+from shared.streaming.sealed_states import CHANGELOG_SUFFIX, Shape
+from shared.streaming.state import KeyedState, SealedAtRest
 from shared.streaming.topics import LARGEST_RECORD, PARTITIONS, changelog, create_topics, dead_topic
 from shared.streaming.turns import Turns
 
+T = TypeVar("T")
 RunHandler = Callable[[Sequence[Record]], Awaitable[Sequence[Output]]]
 
 _WRITE_BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -209,13 +211,23 @@ class StreamService:
         agent.__name__ = f"{self.name}-{topics[0]}"
         self.app.agent(channel, name=agent.__name__)(agent)
 
-    def state(self, name: str) -> KeyedState:
-        """Return the state of that name; its keys live in the partitions of the topics that are consumed."""
+    def state(self, name: str, shape: Shape | None = None) -> KeyedState:
+        """Return the state of that name; its keys live in the partitions of the topics that are consumed.
+
+        Args:
+            name: the state's.
+            shape: whom its entries are about, under whose keys they lie sealed where that is set; None for nobody.
+        """
+        changelog_name = f"{self.name}-{name}{CHANGELOG_SUFFIX}"
+        sealed = None
+        if shape is not None and self.keys.seals:
+            sealed = SealedAtRest(self.keys, changelog_name, shape, self._by_keys)
         table = self.app.write_back_table(
-            name, partitions=PARTITIONS, folder=self._tables_folder, cache_bytes=_CACHE_BYTES
+            name, partitions=PARTITIONS, folder=self._tables_folder, cache_bytes=_CACHE_BYTES, at_rest=sealed
         )
-        state = KeyedState(table)
+        state = KeyedState(table, sealed)
         self._states.append(state)
+        self._forget.append(state.moved)
         return state
 
     def when_moved(self, forget: Callable[[], None]) -> None:
@@ -363,26 +375,22 @@ class StreamService:
             raise Unwritten(f"Kafka took no record within {seconds:.0f} s: {exc!r}") from exc
 
     async def _sealed(self, outputs: Sequence[Output]) -> Sequence[Output]:
-        """Return the outputs as they may lie in Kafka; try for as long as a new key takes to be safe."""
-        attempt = 0
-        while self.keys.is_on:
-            try:
-                return await asyncio.to_thread(self.keys.seal_all, outputs)
-            except KeysAway as exc:
-                await self._wait_to_write(exc, attempt)
-                attempt += 1
-        return outputs
+        """Return the outputs as they may lie in Kafka."""
+        return outputs if not self.keys.is_on else await self._by_keys(lambda: self.keys.seal_all(outputs))
 
     async def _opened(self, records: Sequence[Record]) -> Sequence[Record]:
         """Return the records as they were before they were sealed, without those of erased people."""
+        return records if not self.keys.is_on else await self._by_keys(lambda: self.keys.open_all(records))
+
+    async def _by_keys(self, work: Callable[[], T]) -> T:
+        """Do what needs keys; try for as long as they can't be had, or a new one can't be made safe."""
         attempt = 0
-        while self.keys.is_on:
+        while True:
             try:
-                return await asyncio.to_thread(self.keys.open_all, records)
+                return await asyncio.to_thread(work)
             except KeysAway as exc:
                 await self._wait_to_write(exc, attempt)
                 attempt += 1
-        return records
 
     async def _placed(self, outputs: Sequence[Output]) -> dict[tuple[str, int], list[Entry]]:
         """Return the outputs by topic and partition."""

@@ -23,6 +23,7 @@ from deploy.broker import PROJECT
 from deploy.postgres import Postgres, a_postgres
 from deploy.spawn import LOOPBACK, free_ports, spawn, wait_until
 from services.insights.applying import Projection, apply_run
+from services.insights.forgetting import forget, scrub
 from services.insights.measures.keeping import measure
 from services.insights.projection import TOPICS, project
 from services.insights.reading import Reader
@@ -73,6 +74,23 @@ class TestReadModelOnPostgres(ReadModelSuite):
     @pytest.fixture
     def reader(self, engine: Engine) -> Reader:
         return Reader(for_reading(engine), dict)
+
+    def test_of_who_is_forgotten_no_byte_is_left_in_tables_or_in_what_is_known_of_their_columns(
+        self, engine: Engine, postgres: Postgres
+    ) -> None:
+        name = "Zwiebelturm Quastenflosser"
+        people = [joined(f"E{n}", profile=a_profile(f"Ann Lee {n}", manager_id="S1")) for n in range(20)]
+        apply(engine, logged(joined("S1", profile=a_profile(name)), *people))
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("ANALYZE")
+            columns = connection.exec_driver_sql("SELECT pg_relation_filepath('pg_statistic')").scalar_one()
+        before = postgres.files_of_tables_with(name.encode())
+        assert columns in before
+        assert len(before) > 1
+        forget(engine, "S1", lambda told: "S1" in told)
+        scrub(engine)
+        assert postgres.files_of_tables_with(name.encode()) == []
+        assert postgres.files_of_tables_with(b"Ann Lee 7") != []
 
     def test_processes_that_start_together_take_turns_to_make_the_schema(self, postgres: Postgres) -> None:
         url = postgres.new_database()

@@ -1,4 +1,4 @@
-"""What the correlator remembers once it forgets somebody is what the log gives without their records."""
+"""What the correlator remembers once it forgets somebody is what the log gives without their records; sealed too."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.correlator.facts import learn
-from services.correlator.forgetting import forget
-from services.correlator.state import EmployeeState
+from services.correlator.forgetting import STANDING, forget
+from services.correlator.state import EmployeeState, decode_employee, encode_employee
 from shared.contracts.career import (
     EmployeeEvent,
     EndorsementGiven,
@@ -23,6 +23,7 @@ from shared.contracts.career import (
 from shared.streaming.sealing import cleaned
 from shared.streaming.topics import CAREER_EVENTS
 from tests.histories import EMPLOYEES, PEOPLE, a_history
+from tests.sealed import Keys
 
 
 @settings(max_examples=40)
@@ -34,6 +35,20 @@ def test_a_state_that_forgets_is_that_of_a_log_read_without_the_person(rng: Rand
         left = [event for event in (_without(event, erased) for event in theirs) if event is not None]
         forgotten = forget(_known(employee, theirs), erased, {f"hris:{erased}"})
         assert _facts(forgotten) == _facts(_known(employee, left))
+
+
+@settings(max_examples=40)
+@given(st.randoms(use_true_random=False), st.sampled_from((*PEOPLE, "X0", "M1")))
+def test_a_sealed_state_whose_person_s_key_is_gone_opens_as_the_one_that_forgot_them(rng: Random, erased: str) -> None:
+    keys = Keys()
+    events = list(a_history(rng))
+    for employee in EMPLOYEES:
+        known = _known(employee, (e for e in events if e.employee_id == employee))
+        sealed = keys.seal("correlator-standing-changelog", STANDING, f"employee/{employee}", encode_employee(known))
+        assert keys.open("correlator-standing-changelog", STANDING, sealed) == encode_employee(known)
+        left = Keys(but=erased, like=keys).open("correlator-standing-changelog", STANDING, sealed)
+        assert left is not None
+        assert decode_employee(left) == forget(known, erased, {f"hris:{erased}"})
 
 
 def _of_one_mind(events: Iterable[EmployeeEvent]) -> list[EmployeeEvent]:

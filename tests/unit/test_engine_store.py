@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from shared.engine import store as store_module
 from shared.engine.partition_db import FolderInUse, PartitionDb
 from shared.engine.runs import Run
-from shared.engine.store import WriteBackStore
+from shared.engine.store import AtRest, WriteBackStore
 
 LARGEST = 1 << 20
 
@@ -23,12 +23,12 @@ LARGEST = 1 << 20
 class Claimed:
     """A partition that is claimed without a broker: what is written to it lies at one offset after the other."""
 
-    def __init__(self) -> None:
-        self.offset = -1
+    def __init__(self, changelog: list[tuple[bytes, bytes | None]]) -> None:
+        self.changelog = changelog
 
     async def write(self, changes: dict[bytes, bytes | None], largest: int) -> int:
-        self.offset += len(changes)
-        return self.offset
+        self.changelog.extend(changes.items())
+        return len(self.changelog) - 1
 
     async def release(self) -> None:
         pass
@@ -37,13 +37,15 @@ class Claimed:
 class Stores:
     """One table's store, its partitions open, and opened again as after a restart."""
 
-    def __init__(self, folder: Path, *, cache_bytes: int = 1 << 20) -> None:
+    def __init__(self, folder: Path, *, cache_bytes: int = 1 << 20, at_rest: AtRest | None = None) -> None:
         self.folder = folder
         self.cache_bytes = cache_bytes
+        self.at_rest = at_rest
         self.store: Any = None
         self.changelog_ends = 1000
         self.standbys: set[int] = set()
         self.claimed: list[int] = []
+        self.changelogs: dict[int, list[tuple[bytes, bytes | None]]] = {}
 
     def highwater(self, tp: TP) -> int:
         return self.changelog_ends
@@ -57,7 +59,9 @@ class Stores:
         conf = SimpleNamespace(table_standby_replicas=len(self.standbys))
         app: Any = SimpleNamespace(consumer=self, assignor=self, conf=conf)
         table: Any = SimpleNamespace(name="t", partitions=1, changelog_topic=SimpleNamespace(topics=["t-changelog"]))
-        self.store = WriteBackStore("rocksdb://", app, table, folder=self.folder, cache_bytes=self.cache_bytes)
+        self.store = WriteBackStore(
+            "rocksdb://", app, table, folder=self.folder, cache_bytes=self.cache_bytes, at_rest=self.at_rest
+        )
         await self.rebalanced(*(partitions or (0, 1)))
         store: WriteBackStore = self.store
         return store
@@ -71,7 +75,7 @@ class Stores:
 
     async def claim(self, app: Any, topic: str, partition: int) -> Claimed:
         self.claimed.append(partition)
-        return Claimed()
+        return Claimed(self.changelogs.setdefault(partition, []))
 
 
 def values(store: WriteBackStore, partition: int, keys: list[bytes]) -> list[bytes | None]:

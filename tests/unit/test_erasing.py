@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from kafka import TopicPartition
 
 from deploy.tracker import erasing
 from deploy.tracker.__main__ import main
@@ -20,6 +21,7 @@ from services.prompter.state import Held, Sponsor, decode, encode
 from shared.contracts.base import utc
 from shared.contracts.ids import EmployeeId, EventId, Ref
 from shared.streaming.attribution import Attribution, write_attribution
+from shared.streaming.records import Record
 
 
 @pytest.fixture(autouse=True)
@@ -104,6 +106,13 @@ class Fake:
     def kept_until(self, places: dict[str, int]) -> dict[str, str]:
         return dict.fromkeys(places, "for ever")
 
+    def erased_before(self) -> str:
+        return " any more: erased at noon by ann" if "refuse" in self.steps else ""
+
+    def cuts(self) -> dict[str, int]:
+        self.steps.append("cuts")
+        return {}
+
     def compact(self) -> list[str]:
         self.steps.append("compact")
         return self._late
@@ -129,6 +138,70 @@ def test_refused_first_and_found_out_last_so_that_a_second_run_finds_the_rest(
     assert fake.steps == steps
     told = json.loads(capsys.readouterr().out)
     assert (told["person"], told["held"], told["stays"]) == ("0123", {"career-events": 7}, [])
+
+
+def test_what_lies_unsealed_in_feeds_is_deleted_where_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    with an_erasure(monkeypatch, left={"feeds.people": 2}):
+        assert main(["person", "erase", "E1", "--yes"]) == 4
+    assert "--cut-feeds" in capsys.readouterr().err
+    with an_erasure(monkeypatch) as fake:
+        assert main(["person", "erase", "E1", "--yes", "--cut-feeds", "--json"]) == 0
+    # looked at before anything changes, for it may be refused; done once nobody can be asked any more who they were
+    assert (fake.steps.index("cuts") < fake.steps.index("refuse"), fake.steps[-2:]) == (True, ["cut", "compact"])
+    assert json.loads(capsys.readouterr().out)["done"]["records of feeds"] == 1
+
+
+def a_cutter(monkeypatch: pytest.MonkeyPatch, read_to: int) -> tuple[Erasure, dict[TopicPartition, int]]:
+    erasure = Erasure(
+        Namespace(employee="E1"),
+        Refusing(),  # type: ignore[arg-type]
+        None,  # type: ignore[arg-type]
+        frozenset(),
+        Marks("E1", ["email:e@x.example"]),
+        {"feeds.people": [0, 1], "career-events": [0]},
+    )
+    deleted: dict[TopicPartition, int] = {}
+
+    class Admin:
+        def list_group_offsets(self, groups: list[str]) -> Any:
+            return {"people": {TopicPartition("feeds.people", 1): Namespace(offset=read_to)}}
+
+        def list_partition_offsets(self, places: Any) -> Any:
+            return {place: Namespace(offset=2) for place in places}
+
+        def delete_records(self, places: dict[TopicPartition, int]) -> None:
+            deleted.update(places)
+
+    values = [(0, b"sealed"), (1, b'"E1"'), (1, b"to e@x.example"), (1, b"E11")]
+    records = [
+        Record("feeds.people", p, n + 5, None, value, (), utc(2026, 1, 1)) for n, (p, value) in enumerate(values)
+    ]
+    monkeypatch.setattr(Erasure, "_as_they_lie", lambda *_: iter(records))
+    monkeypatch.setattr(Erasure, "_admin", lambda _: contextlib.nullcontext(Admin()))
+    return erasure, deleted
+
+
+def test_a_feed_is_cut_behind_the_last_record_that_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    erasure, deleted = a_cutter(monkeypatch, read_to=8)
+    assert erasure.cut(erasure.cuts()) == 6
+    assert deleted == {TopicPartition("feeds.people", 1): 8}
+    assert erasure.cut({}) == 0
+
+
+def test_a_feed_is_not_cut_where_its_service_has_not_read_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    erasure, deleted = a_cutter(monkeypatch, read_to=7)
+    with pytest.raises(erasing.NotErased, match=r"people has read feeds.people/1 to 7 only, and all before 8"):
+        erasure.cuts()
+    assert deleted == {}
+
+
+def test_who_is_erased_twice_is_told_when_that_was(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    with an_erasure(monkeypatch, held={}) as fake:
+        fake.steps.append("refuse")
+        assert main(["person", "erase", "E1", "--yes"]) == 3
+    assert "nothing is held on 'E1' any more: erased at noon by ann" in capsys.readouterr().err
 
 
 def test_what_stays_is_told_with_where_and_until_when(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
