@@ -17,7 +17,7 @@ demo: venv java ## run the whole system on a made-up company (ARGS=--exit: stop 
 	@$(PYTHON) -m deploy.demo $(ARGS)
 
 test: lint java chromium promtool ## everything: format, lint, types, and all tests, those with a real Kafka too
-	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(PYTHON) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-faults: lint java ## the fault tests at full size: twenty kills and more each, three workers, three brokers (half an hour)
 	$(PYTHON) -m pytest tests/fault --full $(ARGS)

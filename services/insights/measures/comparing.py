@@ -265,12 +265,18 @@ def _allowed(
     of_each_value = _counts(everybody, block, [[int(n == of) for n in range(count)] for of in range(count)])
     may = shown(of_each_value, _groups(everybody), k, told=len(told))
     left = [view for view, may_be in zip(new, may[len(told) :], strict=True) if may_be]
-    both = {view: tuple(filter(None, people[view])) for view in (*told, *left)}
-    of_other_values = _counts(both, block, [[int(n != of) for n in range(count)] for of in range(count)])
-    first = sum(len(both[view]) for view in told)
-    groups = _groups(both)
-    may_be = dict(zip(groups, shown(of_other_values, groups, k, told=first), strict=True))
-    return [view for view in left if all(may_be[_group(view, n)] for n in range(len(both[view])))]
+    while True:
+        both = {view: tuple(filter(None, people[view])) for view in (*told, *left)}
+        of_other_values = _counts(both, block, [[int(n != of) for n in range(count)] for of in range(count)])
+        first = sum(len(both[view]) for view in told)
+        groups = _groups(both)
+        may_be = dict(zip(groups, shown(of_other_values, groups, k, told=first), strict=True))
+        kept = [view for view in left if all(may_be[_group(view, n)] for n in range(len(both[view])))]
+        if kept == left:
+            return left
+        # A view goes with both of its sets, also with the one that might have stayed: who is told apart now is another
+        # question, and is asked anew.
+        left = kept
 
 
 def _counts(

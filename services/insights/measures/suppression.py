@@ -147,16 +147,19 @@ class _Company:
         sums = _summed(class_of, zero_sum, len(sizes)) % _PRIME
         # Those who are in no group that is shown are a class too; nothing comes out about them.
         small = np.flatnonzero((sizes.min(axis=1) < self._k) & in_some)
-        waiting: dict[bytes, int] = {}
-        # The smallest first: of those that cancel the same, the first one is kept.
+        waiting: dict[bytes, list[int]] = {}
+        # The smallest first. Of those that cancel the same, the smallest by each count are kept: what two are together
+        # may be few by one count and enough by another.
         for at in small[np.argsort(sizes[small].sum(axis=1), kind="stable")].tolist():
             if not sums[at].any():
                 yield np.flatnonzero(class_of == at).tolist()
                 continue
-            other = waiting.get((-sums[at] % _PRIME).tobytes())
-            if other is not None and (sizes[at] + sizes[other]).min() < self._k:
-                yield np.flatnonzero((class_of == at) | (class_of == other)).tolist()
-            waiting.setdefault(sums[at].tobytes(), at)
+            for other in waiting.get((-sums[at] % _PRIME).tobytes(), ()):
+                if (sizes[at] + sizes[other]).min() < self._k:
+                    yield np.flatnonzero((class_of == at) | (class_of == other)).tolist()
+            alike = waiting.setdefault(sums[at].tobytes(), [])
+            if not alike or (sizes[at] < sizes[alike].min(axis=0)).any():
+                alike.append(at)
 
     def _rests(self, rows: Matrix) -> Iterator[Sequence[int]]:
         whole, few = self._whole[rows], np.zeros((len(rows), len(rows)), dtype=bool)
