@@ -64,8 +64,10 @@ class Follower:
         self._thread.start()
 
     async def run(self) -> None:
-        """Return only by raising: a fault that trying again does not mend."""
+        """Return when it has been stopped, else only by raising: a fault that trying again does not mend."""
         await asyncio.to_thread(self._thread.join)
+        if self._fault is None and self._stopping.is_set():
+            return
         raise RuntimeError("the log is followed no more") from self._fault
 
     async def stop(self) -> None:

@@ -268,12 +268,14 @@ async def test_a_cloudevents_origin_may_ask_whether_it_may_send(folder: Path) ->
 
 
 async def test_how_long_a_source_has_been_quiet_is_told_of_those_that_are_let_in(folder: Path) -> None:
-    door = Door(folder)
     name, label = "gateway_source_quiet_since_timestamp_seconds", {"source": "github"}
+    # Not let in here; a gateway of another test may have, and all have the same registry.
+    other = REGISTRY.get_sample_value(name, {"source": "personio"})
+    door = Door(folder)
     started = REGISTRY.get_sample_value(name, label)
     await door.github(b"{}")
     assert (REGISTRY.get_sample_value(name, label) or 0) > (started or 0)
-    assert REGISTRY.get_sample_value(name, {"source": "personio"}) is None
+    assert REGISTRY.get_sample_value(name, {"source": "personio"}) == other
     assert REGISTRY.get_sample_value("gateway_source_silent_after_seconds", {"source": "bamboohr"}) == 168 * 3600
     assert REGISTRY.get_sample_value("gateway_source_silent_after_seconds", {"source": "github"}) is None
 
