@@ -154,12 +154,14 @@ class Broker:
 
         A pid file left by a crash does not count: the process that has that id now must be our broker.
         """
-        if self._process is not None:
-            self._process.poll()  # reaps it, otherwise it would stay as a zombie
         try:
             pid = int(self._pid_file.read_text())
         except (OSError, ValueError):
             return None
+        # `poll` reaps it, otherwise it would stay as a zombie. Before that it may have no command any more, and its
+        # other threads still hold its ports.
+        if self._process is not None and self._process.poll() is None and self._process.pid == pid:
+            return pid
         command = command_of(pid)
         return pid if command is not None and str(self._config) in command else None
 
