@@ -34,9 +34,9 @@ def security() -> dict[str, Any]:
         settings = KafkaSecuritySettings()
         context = settings.tls()
     except ValidationError as exc:
-        said = (error["msg"].removeprefix("Value error, ") for error in exc.errors())
-        where = (f"{'.'.join(map(str, error['loc']))}: " if error["loc"] else "" for error in exc.errors())
-        raise BadSecurity("; ".join(map("".join, zip(where, said, strict=True)))) from exc
+        # What several settings do together says itself which they are, and is at no place.
+        said = (": ".join([*map(str, of["loc"]), of["msg"].removeprefix("Value error, ")]) for of in exc.errors())
+        raise BadSecurity("; ".join(said)) from exc
     except ValueError as exc:
         raise BadSecurity(str(exc)) from exc
     secured: dict[str, Any] = {"security_protocol": settings.kafka_security_protocol}

@@ -61,8 +61,8 @@ def postgres() -> Iterator[Postgres]:
         yield server
 
 
-class TestReadModelOnPostgres(ReadModelSuite):
-    """All that holds on SQLite, and what only a server with many clients can get wrong."""
+class OnPostgres:
+    """Gives each test of a suite a database of its own on the server."""
 
     @pytest.fixture
     def engine(self, postgres: Postgres) -> Iterator[Engine]:
@@ -70,6 +70,10 @@ class TestReadModelOnPostgres(ReadModelSuite):
         create_schema(opened)
         yield opened
         opened.dispose()
+
+
+class TestReadModelOnPostgres(OnPostgres, ReadModelSuite):
+    """All that holds on SQLite, and what only a server with many clients can get wrong."""
 
     @pytest.fixture
     def reader(self, engine: Engine) -> Reader:
@@ -135,15 +139,8 @@ class TestReadModelOnPostgres(ReadModelSuite):
         assert {row[0]: row[4] for row in dump(engine)["cycles"]} == {c: f"Title {n}" for c, n in newest.items()}
 
 
-class TestAttributesOnPostgres(AttributesSuite):
+class TestAttributesOnPostgres(OnPostgres, AttributesSuite):
     """What people state of themselves, where a company compares by it."""
-
-    @pytest.fixture
-    def engine(self, postgres: Postgres) -> Iterator[Engine]:
-        opened = open_database(postgres.new_database(), "insights")
-        create_schema(opened)
-        yield opened
-        opened.dispose()
 
 
 # -- the service on Kafka -------------------------------------------------------------------------
