@@ -38,6 +38,10 @@ UNITS: Final[Mapping[str, str]] = {
     "recovery_seconds": "s",
 }
 
+_FAUST_WORKER: Final = ("worker", "--without-web", "--loglevel=warn")
+_FAUST_COMMIT_SECONDS: Final = 2.8
+"""Its default."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure; return 0, or 1 when a peer failed (the others' figures stand), or 2 when nothing could be measured."""
@@ -55,7 +59,7 @@ def _all(asked: argparse.Namespace, cores: Cores, console: Console) -> int:
 def _measure(
     asked: argparse.Namespace, peers: Sequence[Peer], lab: Lab, bootstrap_servers: str, console: Console
 ) -> int:
-    failures: list[str] = []
+    peers, failures = rehearsed(peers, lab, console)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         for employees in asked.employees:
@@ -77,6 +81,22 @@ def _measure(
     if failures:
         console.print(f"{len(failures)} runs have no figure: {'; '.join(failures)}", style="red", markup=False)
     return 1 if failures else 0
+
+
+def rehearsed(peers: Sequence[Peer], lab: Lab, console: Console) -> tuple[list[Peer], list[str]]:
+    """Return those who may be measured, and who may not, because they say something else than the rules say."""
+    ready, failures = [], []
+    for peer in peers:
+        try:
+            if peer.whole_rules:
+                lab.rehearse(peer)
+                console.print(f"{peer.name}: says in the rehearsal what the rules say", markup=False)
+        except (PeerFailed, KafkaError, OSError, ValueError) as exc:
+            failures.append(f"{peer.name}, rehearsal")
+            console.print(f"{peer.name}: not measured: {exc}", style="red", markup=False)
+        else:
+            ready.append(peer)
+    return ready, failures
 
 
 def _moving(progress: Progress, task: object) -> Callable[[int], None]:
@@ -136,6 +156,25 @@ def _bare_rules() -> Peer:
     return Peer("bare aiokafka, same rules", command, _own(), whole_rules=True)
 
 
+def _quix_rules() -> Peer:
+    versions = peers_versions("quixstreams", "confluent-kafka", "rocksdict", "msgspec", "pydantic")
+    return Peer("Quix Streams, same rules", _python("quix_rules"), versions, read_peers_rules, whole_rules=True)
+
+
+def _faust_rules() -> Peer:
+    # In the project's environment: the same Faust as in the peers', and the pydantic that the correlator reads by.
+    command = (sys.executable, "-m", "bench.peers.faust_rules", *_FAUST_WORKER)
+    versions = own_versions("faust-streaming", "aiokafka", "rocksdict", "msgspec", "pydantic")
+    return Peer(
+        "plain Faust, same rules",
+        command,
+        versions,
+        read_peers_rules,
+        whole_rules=True,
+        commit_seconds=_FAUST_COMMIT_SECONDS,
+    )
+
+
 def _own() -> dict[str, str]:
     return {"commit": commit(), **own_versions("faust-streaming", "aiokafka", "msgspec", "pydantic")}
 
@@ -159,9 +198,9 @@ def _kafka_streams() -> Peer:
 
 
 def _faust() -> Peer:
-    command = (*_python("faust_plain"), "worker", "--without-web", "--loglevel=warn")
+    command = (*_python("faust_plain"), *_FAUST_WORKER)
     versions = peers_versions("faust-streaming", "aiokafka", "rocksdict")
-    return Peer("plain Faust", command, versions, _read_json, slow=True, commit_seconds=2.8)  # its default
+    return Peer("plain Faust", command, versions, _read_json, slow=True, commit_seconds=_FAUST_COMMIT_SECONDS)
 
 
 def _read_tracker(key: bytes, value: bytes) -> Kept | None:
@@ -172,8 +211,15 @@ def _read_tracker(key: bytes, value: bytes) -> Kept | None:
 
 
 def _read_rules(key: bytes, value: bytes) -> Kept | None:
-    if b"employee/" not in key:
-        return None  # the calendar
+    return _known(value) if b"employee/" in key else None  # the calendar is kept there too
+
+
+def read_peers_rules(key: bytes, value: bytes) -> Kept | None:
+    """Return what Quix Streams or Faust keeps of an employee by the rules; None for the calendar and for lists."""
+    return None if b"calendar" in key or b"listed" in key else _known(value)
+
+
+def _known(value: bytes) -> Kept:
     known = decode_employee(value).achievements.values()
     return Kept(len(known), sum(fact.impact for fact in known), sum(bool(fact.title) for fact in known))
 
@@ -191,6 +237,8 @@ PEERS: Final[Mapping[str, Callable[[], Peer]]] = {
     "kafka-streams": _kafka_streams,
     "faust": _faust,
     "rules": _rules,
+    "quix-rules": _quix_rules,
+    "faust-rules": _faust_rules,
     "bare-rules": _bare_rules,
 }
 

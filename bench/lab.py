@@ -9,24 +9,26 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from kafka import TopicPartition as AdminPartition
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 from rich.console import Console
 
+from bench import rehearsal
 from bench.dataset import REMEMBERED, Dataset
 from bench.figures import Machine, tell
 from bench.installing import LOCAL, PROJECT, NotInstalled
@@ -208,17 +210,32 @@ class Lab:
         Raises:
             PeerFailed: it did not get there, or what it kept is not what the dataset says.
         """
+        with self._run(peer, dataset) as run:
+            return run.measure(progress)
+
+    def rehearse(self, peer: Peer) -> None:
+        """Let the peer read a small log of all that rules know; return when it has said what is right.
+
+        Raises:
+            PeerFailed: it has said something else, or did not get there.
+        """
+        topic = f"{_GROUP_PREFIX}rehearsal-{os.getpid()}-{self._runs}"
+        log = rehearsal.prepare(self._servers, topic)
+        with self._run(peer, log.dataset) as run:
+            run.rehearse(log.said)
+
+    @contextmanager
+    def _run(self, peer: Peer, dataset: Dataset) -> Iterator[_Run]:
         self._runs += 1
-        group = f"{_GROUP_PREFIX}{peer.name.replace(' ', '-')}-{os.getpid()}-{self._runs}"
+        group = f"{_GROUP_PREFIX}{re.sub('[^a-zA-Z-]+', '-', peer.name)}-{os.getpid()}-{self._runs}"
         folder = LOCAL / "runs" / group
         with closing(KafkaAdminClient(bootstrap_servers=self._servers)) as admin:
             run = _Run(admin, self._servers, self._cores, peer, dataset, group, folder)
             try:
-                measured = run.measure(progress)
+                yield run
             finally:
                 run.clean_up()
         shutil.rmtree(folder)
-        return measured
 
 
 @dataclass(slots=True)
@@ -251,6 +268,25 @@ class _Run:
             start = self._restart(f"{self.group}-anew")
         return Measured(per_second, per_cpu_second, peak, state_bytes, start, recovery)
 
+    def rehearse(self, right: rehearsal.Said) -> None:
+        create_topics(self.servers)
+        process, _ = self._start(self.group, _QUICK_COMMIT_SECONDS)
+        try:
+            self._follow(process, self.group)
+        finally:
+            stop(process)
+        said = asyncio.run(self._said())
+        if said != right:
+            raise PeerFailed(
+                f"of the {len(right):,} records that the rules say in the rehearsal it wrote {len(said & right):,}, "
+                f"and {len(said - right):,} others"
+            )
+
+    async def _said(self) -> rehearsal.Said:
+        return frozenset(
+            [(topic, record.key, record.value) for topic in _OUTPUTS async for record in _records(self.servers, topic)]
+        )
+
     def clean_up(self) -> None:
         """Leave nothing of the run but its log."""
         shutil.rmtree(self.folder / "state", ignore_errors=True)
@@ -272,6 +308,8 @@ class _Run:
             "BENCH_GROUP": group,
             "BENCH_COMMIT_SECONDS": str(commit_seconds),
             "BENCH_STATE_DIR": str(state),
+            "BENCH_PROMPTS": PROMPTS,
+            "BENCH_GAPS": GAPS,
             "KAFKA_BOOTSTRAP_SERVERS": self.servers,
             "DATA_DIR": str(state),
             "LOG_FORMAT": "json",
@@ -409,6 +447,17 @@ def rates(seen: Sequence[Commit], starts: Sequence[int]) -> tuple[float | None, 
 
 async def _latest(bootstrap_servers: str, topic: str) -> list[tuple[bytes, bytes]]:
     """Return the newest value of each key of each partition of a changelog."""
+    found: dict[tuple[int, bytes], bytes] = {}
+    async for record in _records(bootstrap_servers, topic):
+        if record.value is None:
+            found.pop((record.partition, record.key), None)
+        else:
+            found[record.partition, record.key] = record.value
+    return [(key, value) for (_, key), value in found.items()]
+
+
+async def _records(bootstrap_servers: str, topic: str) -> AsyncIterator[ConsumerRecord]:
+    """Yield all that a topic holds."""
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, enable_auto_commit=False)
     await consumer.start()
     try:
@@ -418,17 +467,12 @@ async def _latest(bootstrap_servers: str, topic: str) -> list[tuple[bytes, bytes
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
         ends = await consumer.end_offsets(partitions)
-        found: dict[tuple[int, bytes], bytes] = {}
         while any([await consumer.position(tp) < end for tp, end in ends.items()]):
-            for tp, records in (await consumer.getmany(timeout_ms=200)).items():
+            for records in (await consumer.getmany(timeout_ms=200)).values():
                 for record in records:
-                    if record.value is None:
-                        found.pop((tp.partition, record.key), None)
-                    else:
-                        found[tp.partition, record.key] = record.value
+                    yield record
     finally:
         await consumer.stop()
-    return [(key, value) for (_, key), value in found.items()]
 
 
 def _printed(log: Path) -> list[Kept]:

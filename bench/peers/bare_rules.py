@@ -10,19 +10,16 @@ import json
 import os
 import signal
 from collections import defaultdict
-from typing import Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from bench.peers.deciding import POLICY, visit
 from services.correlator.facts import tell
 from services.correlator.handlers import output_of
-from services.correlator.policy import Policy
-from services.correlator.rules import Decision, concerns_everybody, decide, reconsider
+from services.correlator.rules import Decision, decide
 from services.correlator.state import Calendar, EmployeeState
 from shared.contracts.career import CareerEvent, read_career_event
 from shared.contracts.ids import EventId
-
-_POLICY: Final = Policy()
 
 
 class Partition:
@@ -36,15 +33,10 @@ class Partition:
         """Return what follows from the event for each whom it concerns."""
         if event.employee_id is not None:
             employee = self.employees.get(event.employee_id) or EmployeeState(event.employee_id)
-            decisions = [decide(employee, self.calendar, event, _POLICY)]
+            decisions = [decide(employee, self.calendar, event, POLICY)]
         else:
             before, self.calendar = self.calendar, tell(self.calendar, event)
-            everybody, now = concerns_everybody(before, self.calendar), self.calendar.now
-            decisions = [
-                reconsider(one, self.calendar, EventId(event.id), _POLICY)
-                for one in self.employees.values()
-                if everybody or (one.due_at is not None and now is not None and one.due_at <= now)
-            ]
+            decisions = list(visit(self.employees.values(), before, self.calendar, EventId(event.id)))
         for decision in decisions:
             self.employees[decision.employee.employee_id] = decision.employee
         return decisions

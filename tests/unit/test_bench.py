@@ -15,12 +15,13 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from rich.console import Console
 
-from bench import correlate, issues, latency, table
+from bench import correlate, issues, latency, rehearsal, table
 from bench.dataset import Dataset, achievements, careers
 from bench.figures import Figure, Machine, read_results, spread, tell
 from bench.installing import PROJECT
-from bench.lab import Commit, Kept, PeerFailed, check, rates
+from bench.lab import Commit, Kept, Peer, PeerFailed, check, rates
 from bench.offering import Offer, Offered, offer
 from bench.options import as_typed
 from bench.peers import bare_rules, tracker
@@ -28,7 +29,7 @@ from services.correlator.facts import learn
 from services.correlator.facts import tell as learn_of_everybody
 from services.correlator.policy import Policy
 from services.correlator.rules import decide
-from services.correlator.state import Calendar, EmployeeState
+from services.correlator.state import Calendar, EmployeeState, encode_employee
 from shared.contracts.career import AchievementRecorded, ClockTicked, CycleOpened, read_career_event
 from shared.contracts.said import write
 from shared.sources.delivery import Delivery
@@ -95,6 +96,47 @@ def test_the_bare_loop_with_the_rules_says_what_the_correlator_says() -> None:
         assert sorted(outputs) == sorted(write(output) for output in Log(*events).outputs)
         said += len(outputs)
     assert said > 100
+
+
+def test_a_rehearsal_has_all_that_rules_say_in_it_so_that_no_part_of_them_can_be_left_out() -> None:
+    said = [json.loads(value or b"") for _, _, value in rehearsal.right()]
+    assert {one["type"] for one in said} == {
+        "prompt.opened",
+        "prompt.updated",
+        "prompt.withdrawn",
+        "prompt.fulfilled",
+        "gap.opened",
+        "gap.closed",
+    }
+    because = {one["reason"] for one in said if one["type"] == "prompt.withdrawn"}
+    assert because == {"cycle_closed", "cycle_cancelled", "employee_left", "relationship_ended", "declined"}
+    assert any(one["snoozed_until"] for one in said if one["type"] == "prompt.updated")
+
+
+def test_who_says_something_else_in_the_rehearsal_is_not_measured() -> None:
+    class Listening:
+        def rehearse(self, peer: Peer) -> None:
+            if peer.name == "one that forgets":
+                raise PeerFailed("of the 10 records that the rules say in the rehearsal it wrote 9, and 0 others")
+
+    peers = [Peer(name, (), {}, whole_rules=rules) for name, rules in RULES_OR_NOT.items()]
+    out = io.StringIO()
+    ready, failures = correlate.rehearsed(peers, Listening(), Console(file=out, width=200))  # type: ignore[arg-type]
+    assert [peer.name for peer in ready] == ["one that counts", "one that knows them"]
+    assert failures == ["one that forgets, rehearsal"]
+    assert "it wrote 9" in out.getvalue()
+
+
+RULES_OR_NOT = {"one that counts": False, "one that knows them": True, "one that forgets": True}
+
+
+def test_what_peers_keep_beside_employees_is_not_taken_for_one() -> None:
+    employee = encode_employee(EmployeeState("E1"))
+    read = correlate.read_peers_rules
+    assert read(b"E1", employee) == read(b'E1|"employee"', employee) == Kept(0, 0, 0)
+    assert [read(key, b"?") for key in (b"calendar", b'null|"calendar"', b'null|"listed"', b'null|"listed/7"')] == [
+        None
+    ] * 4
 
 
 def test_a_tally_of_ours_takes_about_240_bytes() -> None:
