@@ -225,6 +225,8 @@ class Broker:
             "share.coordinator.state.topic.min.isr": 1,
             "share.coordinator.state.topic.num.partitions": 4,
             "group.initial.rebalance.delay.ms": 0,
+            # Who asks to be missed sooner than after 6 s, as tests do that kill, is to be let in.
+            "group.min.session.timeout.ms": 1000,
             # After a kill -9 the controller refuses the new process until the old one's session is over: with
             # the default of 9 s a restart takes 12 s, with this 5.
             "broker.session.timeout.ms": 3000,

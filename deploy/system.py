@@ -9,7 +9,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,7 +21,7 @@ from deploy.feeding import source_of
 from deploy.lag import LagReader
 from deploy.processes import LOGS, ServiceError, Supervisor
 from deploy.spawn import LOOPBACK, signal_group, spawn, wait_until
-from deploy.stack import service
+from deploy.stack import SERVICES, Service, service
 from shared.company.scenario import Scenario
 from shared.portal_links import PortalAddress
 from shared.streaming.topics import PARTITIONS
@@ -52,6 +52,7 @@ def start_system(
     bootstrap_servers: str,
     scenario: Scenario,
     *,
+    services: Iterable[Service] = SERVICES,
     ports: Mapping[str, int] | None = None,
     env: Mapping[str, str] | None = None,
     receiver_port: int = RECEIVER_PORT,
@@ -66,6 +67,7 @@ def start_system(
         bootstrap_servers: the broker.
         scenario: whose sources get tokens; it drives the clock too.
         env: settings of every service, beside those made up here.
+        services: which, and how each is run.
         ports: the services' ports, where not those of `deploy.stack`.
         receiver_port: the receiver's port.
         data_dir: folder for the services' files.
@@ -93,6 +95,7 @@ def start_system(
     portal_port = (ports or {}).get("portal", service("portal").http_port)
     portal = PortalAddress(f"http://{LOOPBACK}:{portal_port}/", _kept_key(data_dir / "portal.key"))
     stack = Supervisor(
+        services,
         env={
             "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
             "LOG_FORMAT": "json",

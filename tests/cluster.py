@@ -10,15 +10,14 @@ from pathlib import Path
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
-from deploy.broker import LOOPBACK
+from deploy.broker import LOOPBACK, Broker
 from deploy.spawn import free_ports, wait_until
-from tests.counting import Quick
 
 _ID = "c3BvbnNvcnNoaXAtdGVzdA"
 """Of the cluster; a UUID in base64, which its brokers have to agree on."""
 
 
-class Member(Quick):
+class Member(Broker):
     """One of the brokers; each is a controller too, so any one may be away."""
 
     def __init__(self, folder: Path, node: int, ports: Sequence[tuple[int, int]]) -> None:

@@ -19,7 +19,6 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic, OffsetSpec
 from kafka.errors import KafkaError
 
-from deploy.broker import Broker
 from deploy.processes import Supervisor
 from deploy.spawn import free_ports, wait_until
 from deploy.stack import Service
@@ -34,13 +33,6 @@ class HasAddress(Protocol):
     """A broker, or several."""
 
     bootstrap_servers: str
-
-
-class Quick(Broker):
-    """A broker that misses a dead worker after a second, if the worker asks for that."""
-
-    def _settings(self) -> dict[str, str | int]:
-        return {**super()._settings(), "group.min.session.timeout.ms": 1000}
 
 
 @dataclass(frozen=True, slots=True)

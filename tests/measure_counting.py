@@ -16,8 +16,9 @@ from pathlib import Path
 
 from kafka import KafkaProducer
 
+from deploy.broker import Broker
 from deploy.spawn import free_ports
-from tests.counting import Counting, Quick
+from tests.counting import Counting
 
 
 def measure(records: int, keys: int) -> dict[str, float]:
@@ -25,7 +26,7 @@ def measure(records: int, keys: int) -> dict[str, float]:
     port, controller_port = free_ports(2)
     with (
         tempfile.TemporaryDirectory() as name,
-        Quick(Path(name) / "kafka", port=port, controller_port=controller_port, die_with_parent=True) as broker,
+        Broker(Path(name) / "kafka", port=port, controller_port=controller_port, die_with_parent=True) as broker,
     ):
         counting = Counting(broker)
         rng = random.Random(7)

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import pytest
 
+from deploy.broker import Broker
 from deploy.processes import ServiceError, Supervisor
 from deploy.spawn import free_ports, wait_until
 from tests.cluster import a_cluster
-from tests.counting import Counting, Quick, assert_the_fold_of_the_log, metric
+from tests.counting import Counting, assert_the_fold_of_the_log, metric
 from tests.counting_service import FATAL
 from tests.fault.conftest import Figures
 
@@ -31,14 +32,14 @@ SESSION = 2.0
 
 
 @pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quick]:
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     with a_broker(tmp_path_factory.mktemp("kafka")) as shared:
         yield shared
 
 
-def a_broker(folder: Path) -> Quick:
+def a_broker(folder: Path) -> Broker:
     port, controller_port = free_ports(2)
-    return Quick(folder, port=port, controller_port=controller_port, die_with_parent=True)
+    return Broker(folder, port=port, controller_port=controller_port, die_with_parent=True)
 
 
 @contextlib.contextmanager
@@ -61,7 +62,7 @@ def counted_so_far(counting: Counting) -> int:
 @pytest.mark.parametrize("folder", ["kept", "deleted", "torn"])
 @pytest.mark.timeout(1200)
 def test_nothing_is_lost_or_doubled_by_a_worker_that_is_killed_and_its_tables(
-    broker: Quick, tmp_path: Path, folder: str, full: bool, figures: Figures
+    broker: Broker, tmp_path: Path, folder: str, full: bool, figures: Figures
 ) -> None:
     chance = random.Random(folder)
     counting = Counting(broker)
@@ -124,7 +125,7 @@ def tables_started(workers: Supervisor, name: str) -> int:
 
 
 def test_a_second_worker_comes_is_killed_and_comes_again_while_each_stands_by_for_the_other(
-    broker: Quick, tmp_path: Path, figures: Figures
+    broker: Broker, tmp_path: Path, figures: Figures
 ) -> None:
     counting = Counting(broker)
     workers = counting.workers(tmp_path, "one", "two", session_seconds=SESSION, standbys=1)
@@ -153,7 +154,7 @@ def copied(workers: Supervisor, name: str) -> float:
 
 
 @pytest.mark.timeout(1200)
-def test_three_workers_come_and_go_in_any_order(broker: Quick, tmp_path: Path, full: bool, figures: Figures) -> None:
+def test_three_workers_come_and_go_in_any_order(broker: Broker, tmp_path: Path, full: bool, figures: Figures) -> None:
     chance = random.Random(5)
     counting = Counting(broker)
     names = ["one", "two", "three"]
@@ -183,7 +184,7 @@ def test_three_workers_come_and_go_in_any_order(broker: Quick, tmp_path: Path, f
 
 @pytest.mark.timeout(1200)
 def test_a_worker_that_stood_still_writes_nothing_when_it_wakes(
-    broker: Quick, tmp_path: Path, full: bool, figures: Figures
+    broker: Broker, tmp_path: Path, full: bool, figures: Figures
 ) -> None:
     counting = Counting(broker)
     pauses = 12 if full else 1
@@ -237,7 +238,7 @@ def test_a_partition_leader_goes_away_and_comes_back(tmp_path: Path, full: bool,
         figures.tell("a leader away", counting, kills=len(away))
 
 
-def test_a_full_disk_ends_the_worker_and_loses_nothing(broker: Quick, tmp_path: Path, figures: Figures) -> None:
+def test_a_full_disk_ends_the_worker_and_loses_nothing(broker: Broker, tmp_path: Path, figures: Figures) -> None:
     counting = Counting(broker)
     counting.feed(40_000, keys=40_000, key_bytes=2500)  # more than RocksDB keeps in memory of a partition
     full_disk = counting.workers(tmp_path, "one", session_seconds=SESSION, largest_file=100_000)
@@ -275,7 +276,7 @@ def test_a_worker_goes_on_by_itself_when_kafka_comes_back(tmp_path: Path, figure
         figures.tell("Kafka stopped and started", counting, kills=0)
 
 
-def test_a_stop_commits_what_was_done_so_that_nothing_is_said_twice(broker: Quick, tmp_path: Path) -> None:
+def test_a_stop_commits_what_was_done_so_that_nothing_is_said_twice(broker: Broker, tmp_path: Path) -> None:
     counting = Counting(broker)
     with counting.workers(tmp_path, "one", session_seconds=SESSION, record_seconds=0.0005) as workers:
         counting.feed(4000)
@@ -301,7 +302,9 @@ def test_a_stop_while_kafka_is_away_ends_soon_and_loses_nothing(tmp_path: Path) 
         assert_the_fold_of_the_log(counting)
 
 
-def test_a_handler_that_raises_ends_the_worker_with_nothing_committed_of_its_run(broker: Quick, tmp_path: Path) -> None:
+def test_a_handler_that_raises_ends_the_worker_with_nothing_committed_of_its_run(
+    broker: Broker, tmp_path: Path
+) -> None:
     counting = Counting(broker)
     with counting.workers(tmp_path, "one", session_seconds=SESSION) as workers:
         counting.feed(500)

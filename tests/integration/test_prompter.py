@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
-from kafka import KafkaConsumer, KafkaProducer
+from kafka import KafkaProducer
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deploy.broker import PROJECT, Broker, ExternalBroker
@@ -30,8 +30,11 @@ from deploy.stack import service
 from shared.contracts.career import write_contract
 from shared.contracts.choices import SponsorChoice
 from shared.contracts.outputs import DeliveryRecorded, PromptEvent, read_delivery
+from shared.streaming.reading import partitions_by_topic, read_to_the_end
+from shared.streaming.records import Record
 from shared.streaming.topics import DELIVERIES, PROMPTS, SPONSOR_CHOICES, create_topics, dead_topic
 from shared.transport.webhooks import WebhookKey
+from tests.impatient import impatient
 from tests.prompt_events import opened, updated, withdrawn
 from tests.prompter_world import prefers, resumed, stopped
 
@@ -50,7 +53,7 @@ def sponsor() -> str:
 def a_prompter(kafka: Kafka, folder: Path, port: int, **env: Any) -> Supervisor:
     create_topics(kafka.bootstrap_servers)
     return Supervisor(
-        [service("prompter")],
+        impatient(kafka, [service("prompter")]),
         env={
             "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
             "DATA_DIR": str(folder / "faust"),
@@ -110,20 +113,14 @@ def choose(kafka: Kafka, choice: SponsorChoice) -> None:
     producer.close()
 
 
-def read(kafka: Kafka, topic: str) -> list[Any]:
+def read(kafka: Kafka, topic: str) -> list[Record]:
     """Return all that is in a topic now."""
-    consumer = KafkaConsumer(
-        topic, bootstrap_servers=kafka.bootstrap_servers, auto_offset_reset="earliest", consumer_timeout_ms=1500
-    )
-    try:
-        return list(consumer)
-    finally:
-        consumer.close()
+    return list(read_to_the_end(kafka.bootstrap_servers, topic, partitions_by_topic(kafka.bootstrap_servers)[topic]))
 
 
 def deliveries_of(kafka: Kafka, events: Sequence[PromptEvent]) -> list[DeliveryRecorded]:
     ids = {event.id for event in events}
-    return [d for record in read(kafka, DELIVERIES) if (d := read_delivery(record.value)).id in ids]
+    return [d for record in read(kafka, DELIVERIES) if (d := read_delivery(record.value or b"")).id in ids]
 
 
 def received(port: int, events: Sequence[PromptEvent]) -> dict[str, int]:

@@ -44,6 +44,7 @@ from shared.database import open_database
 from shared.streaming.reading import partitions_by_topic, read_to_the_end
 from shared.streaming.records import Record
 from shared.streaming.topics import CAREER_EVENTS, DELIVERIES, PROMPTS, create_topics, partition_of
+from tests.impatient import impatient
 from tests.integration.test_sources import a_body, an_employee, deliver_bamboohr, with_levels
 from tests.panels import Prometheus, a_prometheus, choices_of, faults_in_lines, shown_of_rows
 from tests.unit.test_insights import apply, recorded, said
@@ -54,7 +55,9 @@ KILLED = ("people", "achievements", "cycles", "endorsements", "correlator", "pro
 
 
 @contextlib.contextmanager
-def a_running_system(tmp_path: Path, scenario: Scenario, env: Mapping[str, str] | None = None) -> Iterator[System]:
+def a_running_system(
+    tmp_path: Path, scenario: Scenario, env: Mapping[str, str] | None = None, *, killed: bool = False
+) -> Iterator[System]:
     port, controller_port, receiver_port, *ports = free_ports(3 + len(SERVICES))
     with contextlib.ExitStack() as running:
         broker = running.enter_context(
@@ -65,6 +68,7 @@ def a_running_system(tmp_path: Path, scenario: Scenario, env: Mapping[str, str] 
             running,
             broker.bootstrap_servers,
             scenario,
+            services=impatient(broker) if killed else SERVICES,
             env=env,
             ports={service.name: ports[number] for number, service in enumerate(SERVICES)},
             receiver_port=receiver_port,
@@ -318,7 +322,7 @@ def test_services_killed_at_random_moments_lose_nothing_and_say_nothing_twice(tm
     scenario = demo_scenario()
     chance = random.Random(20261125)
     with contextlib.ExitStack() as running:
-        system = running.enter_context(a_running_system(tmp_path, scenario))
+        system = running.enter_context(a_running_system(tmp_path, scenario, killed=True))
         feeder, lag, insights = a_feeder(running, system)
         kills = 0
         for number, phase in enumerate(scenario.phases):
