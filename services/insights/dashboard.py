@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from services.insights import charts
 from services.insights.measures import conversion, coverage, gaps, load, outcomes
 from services.insights.measures.facts import CycleFacts
-from services.insights.measures.grouping import LEVEL, LOCATION, TENURE, UNIT_AND_LEVEL, natural
+from services.insights.measures.grouping import LEVEL, LOCATION, TENURE, UNIT, UNIT_AND_LEVEL, natural
 from services.insights.measures.keeping import Measured
 from services.insights.measures.measure import WHOLE, Measure, Value
 from services.insights.measures.taking import MEASURES
@@ -92,9 +92,9 @@ class _Page:
             if (value.measure, value.cycle_id, value.dimension) == (measure.name, cycle_id, dimension)
         ]
 
-    def hidden(self, measure: Measure, dimension: str) -> int:
+    def hidden(self, measure: Measure, dimension: str, cycle_id: str = WHOLE) -> int:
         """Return how many groups are not shown."""
-        return self.kept.hidden.get((measure.name, dimension), 0)
+        return self.kept.hidden.get((measure.name, cycle_id, dimension), 0)
 
 
 def _render(page: _Page, cycles: Sequence[CycleShown], chosen: CycleShown | None, *, compares: bool) -> str:
@@ -177,35 +177,45 @@ def _heat_map(page: _Page) -> str:
 
 
 def _groups(page: _Page) -> str:
-    parts = []
-    for dimension, title in ((LEVEL, "By level"), (TENURE, "By tenure"), (LOCATION, "By location")):
-        values = [value for value in page.by(coverage.SPONSOR_COVERAGE, dimension) if not value.hidden]
-        left_out = page.hidden(coverage.SPONSOR_COVERAGE, dimension)
-        shown = values
-        if dimension == LOCATION:
-            shown = sorted(values, key=lambda value: -(value.whole or 0))[:_MOST_PLACES]
-        name = (lambda value: f"Level {value.group_id}") if dimension == LEVEL else (lambda value: value.group_id)
-        drawn = [
-            {"name": name(v), "length": v.value or 0, "label": f"{percent(v.value)} of {counted(v.whole)}"}
-            for v in shown
-        ]
-        rows = [(name(v), counted(v.part), counted(v.whole), percent(v.value)) for v in values]
-        notes = [f"{left_out} not shown"] if left_out else []
-        notes += [f"the {len(shown)} largest of {len(values)}"] if len(shown) < len(values) else []
-        note = f'<p class="dim small">{", ".join(notes)}.</p>' if notes else ""
-        if drawn:
-            numbers = table(("Group", "Covered", "Active", "Coverage"), rows, f"Sponsor coverage {title.lower()}")
-            drawing = figure(
-                lambda width, drawn=drawn: charts.bars(drawn, width),  # type: ignore[misc]
-                f"Sponsor coverage {title.lower()}",
-                numbers,
-                wide=HALF,
-            )
-        else:
-            drawing = "<p>No group is large enough.</p>"
-        id_ = dimension.replace(" ", "-")
-        parts.append(f'<section aria-labelledby="by-{id_}"><h2 id="by-{id_}">{title}</h2>{note}{drawing}</section>')
+    parts = [
+        _by(page, coverage.SPONSOR_COVERAGE, dimension, ("Covered", "Active", "Coverage"))
+        for dimension in (LEVEL, TENURE, LOCATION)
+    ]
     return f'<div class="two">{"".join(parts)}{_work(page)}</div>'
+
+
+def _by(page: _Page, measure: Measure, dimension: str, heads: Sequence[str], cycle_id: str = WHOLE) -> str:
+    """Return a share by the groups of one dimension; `heads` say what the part, the whole and the share are of."""
+    values = [value for value in page.by(measure, dimension, cycle_id) if not value.hidden and value.whole]
+    left_out = page.hidden(measure, dimension, cycle_id)
+    if dimension == UNIT:
+        # Those of the table: the rest of a tree of hundreds lies above these or below.
+        rows_of_table = {cell.group_id for cell in page.by(measure, UNIT_AND_LEVEL, cycle_id)}
+        values = sorted(
+            (value for value in values if value.group_id in rows_of_table), key=lambda value: natural(value.group_id)
+        )
+        left_out = len(rows_of_table) - len(values)
+    shown = values
+    if dimension == LOCATION:
+        shown = sorted(values, key=lambda value: -(value.whole or 0))[:_MOST_PLACES]
+    name = (lambda value: f"Level {value.group_id}") if dimension == LEVEL else (lambda value: value.group_id)
+    drawn = [
+        {"name": name(v), "length": v.value or 0, "label": f"{percent(v.value)} of {counted(v.whole)}"} for v in shown
+    ]
+    rows = [(name(v), counted(v.part), counted(v.whole), percent(v.value)) for v in values]
+    notes = [f"{counted(left_out)} not shown"] if left_out else []
+    notes += [f"the {len(shown)} largest of {counted(len(values))}"] if len(shown) < len(values) else []
+    note = f'<p class="dim small">{", ".join(notes)}.</p>' if notes else ""
+    title = f"By {dimension}"
+    said = f"{measure.title} {title.lower()}"
+    if drawn:
+        numbers = table(("Group", *heads), rows, said)
+        drawing = figure(lambda width: charts.bars(drawn, width), said, numbers, wide=HALF)
+    else:
+        drawing = "<p>No group is large enough.</p>"
+    id_ = f"{'of-cycle-' if cycle_id else ''}by-{dimension}"
+    level = 3 if cycle_id else 2
+    return f'<section aria-labelledby="{id_}"><h{level} id="{id_}">{title}</h{level}>{note}{drawing}</section>'
 
 
 def _work(page: _Page) -> str:
@@ -272,7 +282,19 @@ def _cycle(page: _Page, cycles: Sequence[CycleShown], chosen: CycleShown | None)
 {number(evidence, "pieces of evidence in a prompt")}
 {number(strength, "its strength, half of them (1: a piece that fits nothing)")}
 {number(percent(bare.value), "of prompts without evidence")}
-</dl></div></section>"""
+</dl></div>{_endorsed_by_group(page, id_)}</section>"""
+
+
+def _endorsed_by_group(page: _Page, cycle_id: str) -> str:
+    if not page.whole(conversion.PROMPTS_ENDORSED, cycle_id).whole:
+        return ""
+    parts = [
+        _by(page, conversion.PROMPTS_ENDORSED, dimension, ("Endorsed", "Opened", "Share"), cycle_id)
+        for dimension in (UNIT, LEVEL, TENURE, LOCATION)
+    ]
+    return f"""<h3>Endorsed, of the prompts that were opened</h3>
+<p class="dim small">By where the protégé is now.</p>
+<div class="two">{"".join(parts)}</div>"""
 
 
 def _gaps(page: _Page, cycles: Sequence[CycleShown]) -> str:

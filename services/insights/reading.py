@@ -177,12 +177,16 @@ class Reader:
             raise NotKnown(f"there is no measure of this name; there are {', '.join(one.name for one in MEASURES)}")
         kept = self.measured()
         own = [value for value in kept.taken.values if value.measure == name]
+        hidden: Counter[str] = Counter()
+        for (of, _, dimension), n in sorted(kept.hidden.items()):
+            if of == name:
+                hidden[dimension] += n
         return MeasureDetail(
             **_definition(measure),
             clock=kept.clock,
             k=kept.k,
             values=[_value(value) for value in own],
-            hidden={dimension: n for (of, dimension), n in sorted(kept.hidden.items()) if of == name},
+            hidden=dict(sorted(hidden.items())),
             over_time=[
                 MeasureMoment(at=moment.at, part=moment.part, whole=moment.whole, value=moment.value)
                 for moment in kept.taken.moments
@@ -240,7 +244,7 @@ class Reader:
             overall=overall[0] if overall else None,
             by_unit=[CoverageOfUnit(unit_id=of.group_id, **_share(of)) for of in shown if of.dimension == UNIT],
             by_level=[CoverageOfLevel(level=int(of.group_id), **_share(of)) for of in shown if of.dimension == LEVEL],
-            hidden=sum(kept.hidden.get((SPONSOR_COVERAGE.name, dimension), 0) for dimension in (UNIT, LEVEL)),
+            hidden=sum(kept.hidden.get((SPONSOR_COVERAGE.name, WHOLE, dimension), 0) for dimension in (UNIT, LEVEL)),
         )
 
     def progress(self) -> Progress:

@@ -34,14 +34,14 @@ class Measured:
 
     Attributes:
         taken: without groups that are hidden, except the cells of tables.
-        hidden: how many groups are hidden, by measure and dimension.
+        hidden: how many groups are hidden, by measure, cycle and dimension.
     """
 
     clock: datetime | None
     records: int
     k: int
     taken: Taken
-    hidden: Mapping[tuple[str, str], int]
+    hidden: Mapping[tuple[str, str, str], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +149,12 @@ def read_measured(connection: Connection) -> Measured:
     told = select(measurements).where(or_(row.hidden.is_(False), row.dimension == UNIT_AND_LEVEL)).order_by(*_PLACE)
     values = tuple(Value(**dict(found)) for found in connection.execute(told).mappings())
     moments = connection.execute(select(measurements_over_time).order_by(*_WHEN)).mappings()
-    counted = connection.execute(
-        select(row.measure, row.dimension, func.count()).where(row.hidden).group_by(row.measure, row.dimension)
-    )
+    of = (row.measure, row.cycle_id, row.dimension)
+    counted = connection.execute(select(*of, func.count()).where(row.hidden).group_by(*of))
     return Measured(
         *head,
         Taken(values, tuple(Moment(**dict(found)) for found in moments)),
-        {(name, dimension): n for name, dimension, n in counted},
+        {(name, cycle_id, dimension): n for name, cycle_id, dimension, n in counted},
     )
 
 
