@@ -96,7 +96,7 @@ class Correlator:
     async def _handle(self, record: Record) -> AsyncIterator[list[Output]]:
         try:
             event = _event_of(record)
-            metrics.EVENTS.labels(event.type).inc()
+            metrics.event_of_type(event.type).inc()
             if event.employee_id is not None:
                 yield self._for_one(record, event)
                 return
@@ -132,10 +132,11 @@ class Correlator:
         self, record: Record, employees: Iterator[EmployeeState], calendar: Calendar, event: CareerEvent, *, cause: str
     ) -> AsyncIterator[list[Output]]:
         fault: Exception | None = None
+        visited = metrics.VISITED.labels(cause)
         for employee in employees:
             outputs: list[Output] = []
             if record.offset > employee.changed_by:
-                metrics.VISITED.labels(cause).inc()
+                visited.inc()
                 self._looked_at += 1
                 try:
                     decision = reconsider(employee, calendar, EventId(event.id), self._policy)
@@ -156,7 +157,7 @@ class Correlator:
             if index is not None and after.due_at is not None and after.due_at != before.due_at:
                 index.add(after.due_at, after.employee_id)
         for said in decision.outputs:
-            metrics.OUTPUTS.labels(said.type).inc()
+            metrics.output_of_type(said.type).inc()
         return [output_of(said) for said in decision.outputs]
 
     def _employee(self, partition: int, employee_id: str) -> EmployeeState:

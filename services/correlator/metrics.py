@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from prometheus_client import Counter, Gauge, Histogram
 
 EVENTS = Counter("correlator_events_total", "Career events taken in, by type", ["type"])
@@ -21,3 +23,8 @@ EXPLANATION_SECONDS = Histogram(
     buckets=(0.1, 0.5, 1, 5, 10, 30, 60, 300),
 )
 CLOCK = Gauge("correlator_clock_timestamp_seconds", "The time, as the log tells it", ["partition"])
+
+event_of_type = cache(EVENTS.labels)
+"""Returns the counter of a type of career event; `labels` itself takes three times as long as to count."""
+output_of_type = cache(OUTPUTS.labels)
+"""Returns the counter of a type of output."""

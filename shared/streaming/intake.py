@@ -19,6 +19,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache, partial
 from typing import Final, Protocol
 
 import msgspec
@@ -280,8 +281,9 @@ class Intake:
         self._is_erased = is_erased
         self._seen: OrderedDict[EventId, None] = OrderedDict()
         self._sources: set[str] = set()
+        self._counted = cache(partial(INTAKE.labels, feed))  # `labels` takes three times as long as to count
         for outcome in ("accepted", "repeated", "parked", "dead", "erased"):
-            INTAKE.labels(feed, _OTHER, outcome)  # so that a rate over an outcome that never came is 0 and not absent
+            self._counted(_OTHER, outcome)  # so that a rate over an outcome that never came is 0 and not absent
 
     async def take(self, run: Sequence[Record]) -> Sequence[Output]:
         """Handle a run of the feed's own records."""
@@ -470,7 +472,7 @@ class Intake:
             outcome, outputs = self._handle(record, first_time=first_time)
         except Exception as exc:  # as in `each`: this one record can't be dealt with, and the service lives
             outcome, outputs = "dead", [buried(record, exc, self._service)]
-        INTAKE.labels(self._feed, self._source_of(record), outcome).inc()
+        self._counted(self._source_of(record), outcome).inc()
         return outputs
 
     def _source_of(self, record: Record) -> str:
