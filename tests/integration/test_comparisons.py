@@ -51,7 +51,7 @@ readers:
 """
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_an_attribute_reaches_the_people_team_and_no_topic_but_its_own(tmp_path: Path) -> None:
     """A company states attributes by its HRIS; one statement is wrong; another attribute is not compared by."""
     (tmp_path / "access.yaml").write_text(READERS)
@@ -94,7 +94,8 @@ def test_an_attribute_reaches_the_people_team_and_no_topic_but_its_own(tmp_path:
             [gender] = ask("team").json()["attributes"]
             return [value for item in gender["items"] for value in item["values"]]
 
-        assert wait_until(lambda: bool(told()), within=30), stack.log("insights").read_text()[-3000:]
+        # Measuring takes a tenth of the time at most: on a busy machine, where it takes 3 s, the next is 30 s later.
+        assert wait_until(lambda: bool(told()), within=120), stack.log("insights").read_text()[-3000:]
         everybody = [value for value in told() if not value["group_id"]]
         assert [(v["value_id"], v["whole"]) for v in everybody] == [("Marzipan", 40), ("Zimtstern", 40)]
         assert all(0 < v["low"] < v["value"] < v["high"] < 1 for v in everybody)

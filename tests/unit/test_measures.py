@@ -636,20 +636,20 @@ async def test_the_funnel_of_a_cycle_shows_what_was_viewed(engine: Engine, reade
     assert "<bdi>Viewed</bdi>" not in (await dashboard(reader)).text, "eleven sponsors are fewer than twelve"
 
 
-async def test_a_cycle_shows_who_endorses_by_the_group_of_the_protege(engine: Engine, reader: Reader) -> None:  # noqa: F811
+async def test_a_cycle_shows_who_was_endorsed_by_unit_level_tenure_and_location(engine: Engine, reader: Reader) -> None:  # noqa: F811
     apply(engine, logged(*a_large_season()))
     measure(engine, 10)
     page = (await dashboard(reader)).text
-    # The unit is the one that the heat map has a row for.
-    for dimension, group, endorsed, opened in (
-        ("level", "Level 3", 8, 24),
-        ("level", "Level 4", 8, 24),
-        ("unit", "co", 16, 48),
-    ):
-        part = page.partition(f'id="of-cycle-by-{dimension}"')[2].partition("</section>")[0]
-        cells = "".join(f'<td class="n">{cell}</td>' for cell in (endorsed, opened, "33%"))
-        assert f'<th scope="row"><bdi>{group}</bdi></th>{cells}' in part
-    assert 'id="of-cycle-by-level"' not in (await dashboard(reader, "?cycle=C0")).text, "nobody was prompted in it"
+    parts = dict(re.findall(r'<section aria-labelledby="of-cycle-by-(\w+)">(.*?)</section>', page, re.DOTALL))
+    rows = {of: re.findall(r"<bdi>(.*?)</bdi></th>(.*?)</tr>", part) for of, part in parts.items()}
+    of_24 = '<td class="n">8</td><td class="n">24</td><td class="n">33%</td>'
+    of_48 = '<td class="n">16</td><td class="n">48</td><td class="n">33%</td>'
+    assert rows["unit"] == [("co", of_48)], "the units of the table; here the layer below is of too few for it"
+    assert rows["level"] == [("Level 3", of_24), ("Level 4", of_24)]
+    assert [share for _, share in rows["tenure"] + rows["location"]] == [
+        of_24.replace("8", "16").replace("24", "48")
+    ] * 2
+    assert "of-cycle-by" not in (await dashboard(reader, "?cycle=C0")).text, "nobody was asked in it"
 
 
 async def test_the_dashboard_runs_no_script_and_fetches_nothing(engine: Engine, reader: Reader) -> None:  # noqa: F811
