@@ -28,6 +28,7 @@ from bench.options import add_common, at_least_one, numbers
 from bench.peers import tracker
 from services.correlator.facts import BOUNDS
 from services.correlator.state import decode_employee
+from shared.streaming.reading import NotRead
 
 UNITS: Final[Mapping[str, str]] = {
     "events_per_second": "events/s",
@@ -91,7 +92,7 @@ def rehearsed(peers: Sequence[Peer], lab: Lab, console: Console) -> tuple[list[P
             if peer.whole_rules:
                 lab.rehearse(peer)
                 console.print(f"{peer.name}: says in the rehearsal what the rules say", markup=False)
-        except (PeerFailed, KafkaError, OSError, ValueError) as exc:
+        except (PeerFailed, KafkaError, NotRead, OSError, ValueError) as exc:
             failures.append(f"{peer.name}, rehearsal")
             console.print(f"{peer.name}: not measured: {exc}", style="red", markup=False)
         else:

@@ -15,13 +15,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from kafka import TopicPartition as AdminPartition
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
@@ -35,6 +36,7 @@ from bench.installing import LOCAL, PROJECT, NotInstalled
 from bench.options import STOPPED, as_typed
 from deploy.broker import Broker, BrokerError, pinned_version
 from deploy.spawn import free_ports, log_tail, spawn, wait_until
+from shared.streaming.reading import read_to_the_end
 from shared.streaming.topics import GAPS, PROMPTS, create_topics
 
 BROKER_JVM_OPTIONS: Final = ("-Xms1g", "-Xmx1g", "-XX:+UseSerialGC")
@@ -218,11 +220,14 @@ class Lab:
 
         Raises:
             PeerFailed: it has said something else, or did not get there.
+            NotRead: what it has said can't be read.
         """
-        topic = f"{_GROUP_PREFIX}rehearsal-{os.getpid()}-{self._runs}"
-        log = rehearsal.prepare(self._servers, topic)
-        with self._run(peer, log.dataset) as run:
-            run.rehearse(log.said)
+        with self._run(peer, self._rehearsal.dataset) as run:
+            run.rehearse(self._rehearsal.said)
+
+    @cached_property
+    def _rehearsal(self) -> rehearsal.Rehearsal:
+        return rehearsal.prepare(self._servers, f"{_GROUP_PREFIX}rehearsal-{os.getpid()}")
 
     @contextmanager
     def _run(self, peer: Peer, dataset: Dataset) -> Iterator[_Run]:
@@ -275,17 +280,13 @@ class _Run:
             self._follow(process, self.group)
         finally:
             stop(process)
-        said = asyncio.run(self._said())
+        records = [record for topic in _OUTPUTS for record in read_to_the_end(self.servers, topic)]
+        said = frozenset((record.topic, record.key, record.value) for record in records)
         if said != right:
             raise PeerFailed(
                 f"of the {len(right):,} records that the rules say in the rehearsal it wrote {len(said & right):,}, "
                 f"and {len(said - right):,} others"
             )
-
-    async def _said(self) -> rehearsal.Said:
-        return frozenset(
-            [(topic, record.key, record.value) for topic in _OUTPUTS async for record in _records(self.servers, topic)]
-        )
 
     def clean_up(self) -> None:
         """Leave nothing of the run but its log."""
@@ -447,17 +448,6 @@ def rates(seen: Sequence[Commit], starts: Sequence[int]) -> tuple[float | None, 
 
 async def _latest(bootstrap_servers: str, topic: str) -> list[tuple[bytes, bytes]]:
     """Return the newest value of each key of each partition of a changelog."""
-    found: dict[tuple[int, bytes], bytes] = {}
-    async for record in _records(bootstrap_servers, topic):
-        if record.value is None:
-            found.pop((record.partition, record.key), None)
-        else:
-            found[record.partition, record.key] = record.value
-    return [(key, value) for (_, key), value in found.items()]
-
-
-async def _records(bootstrap_servers: str, topic: str) -> AsyncIterator[ConsumerRecord]:
-    """Yield all that a topic holds."""
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, enable_auto_commit=False)
     await consumer.start()
     try:
@@ -467,12 +457,17 @@ async def _records(bootstrap_servers: str, topic: str) -> AsyncIterator[Consumer
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
         ends = await consumer.end_offsets(partitions)
+        found: dict[tuple[int, bytes], bytes] = {}
         while any([await consumer.position(tp) < end for tp, end in ends.items()]):
-            for records in (await consumer.getmany(timeout_ms=200)).values():
+            for tp, records in (await consumer.getmany(timeout_ms=200)).items():
                 for record in records:
-                    yield record
+                    if record.value is None:
+                        found.pop((tp.partition, record.key), None)
+                    else:
+                        found[tp.partition, record.key] = record.value
     finally:
         await consumer.stop()
+    return [(key, value) for (_, key), value in found.items()]
 
 
 def _printed(log: Path) -> list[Kept]:

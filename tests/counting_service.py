@@ -19,6 +19,7 @@ from shared.service.settings import http_port
 from shared.streaming.records import Output, Poison, Record
 from shared.streaming.service import RunHandler, StreamService, StreamSettings, each
 from shared.streaming.state import KeyedState
+from tests.impatient import missed_after
 
 POISON: Final = b"poison"
 FATAL: Final = b"fatal"
@@ -81,8 +82,7 @@ def build(settings: CountingSettings) -> StreamService:
     if settings.largest_file is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (settings.largest_file, settings.largest_file))
     service = StreamService(settings.group, settings)
-    service.app.conf.broker_session_timeout = settings.session_seconds
-    service.app.conf.broker_heartbeat_interval = settings.session_seconds / 5
+    missed_after(service, settings.session_seconds)
     counts = service.state("counts")
     for topic in settings.topics.split(","):
         counter = each(Counter(topic, settings.out, counts), settings.group)

@@ -39,13 +39,18 @@ def impatient(kafka: Broker | ExternalBroker, services: Iterable[Service] = SERV
     return [Impatient(s.name, s.http_port, s.requires, {**s.env, _NAME: s.name}) for s in services]
 
 
+def missed_after(service: StreamService, seconds: float) -> None:
+    """Let Kafka miss the service so long after its last heartbeat; to be called before it starts."""
+    service.app.conf.broker_session_timeout = seconds
+    service.app.conf.broker_heartbeat_interval = seconds / 5
+
+
 def _run(name: str) -> None:
     begin = StreamService.__init__
 
     def begin_so(self: StreamService, *args: Any, **kwargs: Any) -> None:
         begin(self, *args, **kwargs)
-        self.app.conf.broker_session_timeout = SESSION
-        self.app.conf.broker_heartbeat_interval = SESSION / 5
+        missed_after(self, SESSION)
 
     with mock.patch.object(StreamService, "__init__", begin_so):
         runpy.run_module(f"services.{name}", run_name="__main__", alter_sys=True)

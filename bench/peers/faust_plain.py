@@ -7,17 +7,9 @@ import os
 import faust
 from faust.types import StreamT
 
-app = faust.App(
-    os.environ["BENCH_GROUP"],
-    broker=f"kafka://{os.environ['BENCH_BOOTSTRAP_SERVERS']}",
-    store="rocksdb://?driver=rocksdict",
-    datadir=os.environ["BENCH_STATE_DIR"],
-    topic_partitions=4,
-    topic_disable_leader=True,
-    consumer_auto_offset_reset="earliest",
-    broker_commit_interval=float(os.environ["BENCH_COMMIT_SECONDS"]),
-    web_enabled=False,
-)
+from bench.peers.faust_app import faust_app
+
+app = faust_app()
 
 
 class Achievement(faust.Record):

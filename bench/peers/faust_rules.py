@@ -5,29 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-import faust
 from faust.types import StreamT
 
-from bench.peers.deciding import POLICY, decoded, is_gap, key_of, visit
+from bench.peers.deciding import POLICY, visit
+from bench.peers.faust_app import faust_app
 from services.correlator.facts import tell
 from services.correlator.rules import Decision, decide
-from services.correlator.state import Calendar, EmployeeState, decode_employee, encode_calendar, encode_employee
+from services.correlator.state import EmployeeState, calendar_of, decode_employee, encode_calendar, encode_employee
 from shared.contracts.career import read_career_event
 from shared.contracts.ids import EventId
-from shared.contracts.said import write
+from shared.contracts.said import is_gap, key_of, write
 
-app = faust.App(
-    os.environ["BENCH_GROUP"],
-    broker=f"kafka://{os.environ['BENCH_BOOTSTRAP_SERVERS']}",
-    store="rocksdb://?driver=rocksdict",
-    datadir=os.environ["BENCH_STATE_DIR"],
-    topic_partitions=4,
-    topic_disable_leader=True,
-    consumer_auto_offset_reset="earliest",
-    broker_commit_interval=float(os.environ["BENCH_COMMIT_SECONDS"]),
+app = faust_app(
     key_serializer="raw",
     value_serializer="raw",
-    web_enabled=False,
     producer_linger=0.005,  # not its default of 0: it gains a fifth by it, for each event writes two records
 )
 _CALENDAR = b"calendar"
@@ -43,8 +34,7 @@ calendars = app.Table("calendars", key_type=bytes, value_type=bytes, partitions=
 async def correlate(values: StreamT[bytes]) -> None:
     async for value in values:
         event = read_career_event(value)
-        stored = calendars.get(_CALENDAR)
-        calendar = Calendar() if stored is None else decoded(stored)
+        calendar = calendar_of(calendars.get(_CALENDAR))
         if event.employee_id is not None:
             known = employees.get(event.employee_id.encode())
             employee = EmployeeState(event.employee_id) if known is None else decode_employee(known)

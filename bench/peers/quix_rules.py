@@ -11,17 +11,25 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from quixstreams import Application, State, message_context
+from quixstreams import State, message_context
 from quixstreams.dataframe import StreamingDataFrame
 from quixstreams.models import Deserializer, SerializationContext, Serializer
 
-from bench.peers.deciding import POLICY, decoded, is_gap, key_of, visit
+from bench.peers.deciding import POLICY, visit
+from bench.peers.quix import application
 from services.correlator.facts import tell
 from services.correlator.rules import Decision, Output, decide
-from services.correlator.state import Calendar, EmployeeState, decode_employee, encode_calendar, encode_employee
+from services.correlator.state import (
+    Calendar,
+    EmployeeState,
+    calendar_of,
+    decode_employee,
+    encode_calendar,
+    encode_employee,
+)
 from shared.contracts.career import CareerEvent, read_career_event
 from shared.contracts.ids import EventId
-from shared.contracts.said import write
+from shared.contracts.said import is_gap, key_of, write
 
 _STATE = "employee"
 _CALENDAR = "calendar"
@@ -45,8 +53,7 @@ class Rules:
 
     def decide(self, event: CareerEvent, state: State) -> list[Output]:
         everybodys = self._state_of(None)
-        stored = everybodys.get_bytes(_CALENDAR)
-        calendar = Calendar() if stored is None else decoded(stored)
+        calendar = calendar_of(everybodys.get_bytes(_CALENDAR))
         if event.employee_id is None:
             return self._for_everybody(event, calendar, everybodys)
         before = state.get_bytes(_STATE)
@@ -85,14 +92,7 @@ class Rules:
 
 
 def main() -> None:
-    app = Application(
-        broker_address=os.environ["BENCH_BOOTSTRAP_SERVERS"],
-        consumer_group=os.environ["BENCH_GROUP"],
-        auto_offset_reset="earliest",
-        commit_interval=float(os.environ["BENCH_COMMIT_SECONDS"]),
-        state_dir=os.environ["BENCH_STATE_DIR"],
-        loglevel="WARNING",
-    )
+    app = application()
     events = app.dataframe(app.topic(os.environ["BENCH_TOPIC"], value_deserializer=Careers()))
     prompts = app.topic(os.environ["BENCH_PROMPTS"], value_serializer=Said(), key_serializer="bytes")
     gaps = app.topic(os.environ["BENCH_GAPS"], value_serializer=Said(), key_serializer="bytes")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
-from functools import lru_cache
 from heapq import heappop, heappush
 
 import msgspec
@@ -17,14 +16,14 @@ from services.correlator.rules import Output as Said
 from services.correlator.state import (
     Calendar,
     EmployeeState,
-    decode_calendar,
+    calendar_of,
     decode_employee,
     encode_calendar,
     encode_employee,
 )
 from shared.contracts.career import CareerEvent, EmployeeEvent, EverybodysEvent, read_career_event
 from shared.contracts.ids import EventId
-from shared.contracts.said import GapClosed, GapOpened, GapUpdated, write
+from shared.contracts.said import is_gap, key_of, write
 from shared.streaming.records import Output, Poison, Record
 from shared.streaming.service import buried
 from shared.streaming.state import KeyedState
@@ -167,8 +166,7 @@ class Correlator:
     def _calendar(self, partition: int) -> Calendar:
         if partition in self._moved:
             return self._moved[partition]
-        stored = self._state.get(partition, _CALENDAR)
-        return Calendar() if stored is None else _decoded(stored)
+        return calendar_of(self._state.get(partition, _CALENDAR))
 
     def _all(self, partition: int) -> Iterator[EmployeeState]:
         for _, value in self._state.items(partition, _EMPLOYEE):  # by their keys: in one order, after a restart too
@@ -184,10 +182,6 @@ class Correlator:
                 await turns.give()
             self._due[partition] = index
         return self._due[partition]
-
-
-_decoded = lru_cache(maxsize=64)(decode_calendar)
-"""A calendar is asked for at each event, and changes once a minute."""
 
 
 class _DueIndex:
@@ -216,6 +210,4 @@ def _event_of(record: Record) -> CareerEvent:
 
 def output_of(said: Said) -> Output:
     """Return the record that says so."""
-    if isinstance(said, GapOpened | GapUpdated | GapClosed):
-        return Output(GAPS, said.employee_id.encode(), write(said))
-    return Output(PROMPTS, said.sponsor_id.encode(), write(said))
+    return Output(GAPS if is_gap(said) else PROMPTS, key_of(said), write(said))

@@ -6,6 +6,7 @@ Plain values and their encoding; what they mean is in `facts` and `rules`.
 from __future__ import annotations
 
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -186,3 +187,9 @@ encode_employee = msgspec.msgpack.Encoder().encode
 decode_employee = msgspec.msgpack.Decoder(EmployeeState).decode
 encode_calendar = msgspec.msgpack.Encoder().encode
 decode_calendar = msgspec.msgpack.Decoder(Calendar).decode
+
+
+@lru_cache(maxsize=64)  # a calendar is asked for at each event, and changes once a minute
+def calendar_of(stored: bytes | None) -> Calendar:
+    """Return the calendar that was kept; an empty one for none."""
+    return Calendar() if stored is None else decode_calendar(stored)

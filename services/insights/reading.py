@@ -178,7 +178,7 @@ class Reader:
         kept = self.measured()
         own = [value for value in kept.taken.values if value.measure == name]
         hidden: Counter[str] = Counter()
-        for (of, _, dimension), n in sorted(kept.hidden.items()):
+        for (of, _, dimension), n in kept.hidden.items():
             if of == name:
                 hidden[dimension] += n
         return MeasureDetail(

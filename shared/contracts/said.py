@@ -158,5 +158,16 @@ class GapClosed(_GapEvent, frozen=True, gc=False, kw_only=True):
 
 GapEvent = GapOpened | GapUpdated | GapClosed
 
+
+def is_gap(said: PromptEvent | GapEvent) -> bool:
+    """Tell whether it belongs on the topic of gaps; all else is a prompt."""
+    return isinstance(said, GapEvent)
+
+
+def key_of(said: PromptEvent | GapEvent) -> bytes:
+    """Return the key of the record that says so: prompts are the sponsor's, gaps the employee's."""
+    return (said.employee_id if isinstance(said, GapEvent) else said.sponsor_id).encode()
+
+
 write = msgspec.json.Encoder().encode
 """Return the bytes of a record, or of a part of one."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from kafka import KafkaConsumer, TopicPartition
 
 from deploy.broker import PROJECT
 from deploy.processes import Supervisor
@@ -18,7 +16,8 @@ from deploy.stack import service
 from deploy.topics import main as topics
 from shared.contracts.audit import ReadAudited
 from shared.processing import read_processing
-from shared.streaming.topics import ALL_TOPICS, PARTITIONS, READS_AUDIT, create_topics
+from shared.streaming.reading import read_to_the_end
+from shared.streaming.topics import ALL_TOPICS, READS_AUDIT, create_topics
 
 TOKEN = "a token of the people team's"
 WHO = f"""
@@ -28,16 +27,8 @@ readers:
 
 
 def notes(bootstrap_servers: str) -> list[ReadAudited]:
-    found: list[ReadAudited] = []
-    with closing(KafkaConsumer(bootstrap_servers=bootstrap_servers)) as consumer:
-        partitions = [TopicPartition(READS_AUDIT, number) for number in range(PARTITIONS)]
-        consumer.assign(partitions)
-        consumer.seek_to_beginning(*partitions)
-        ends = consumer.end_offsets(partitions)
-        while any(consumer.position(tp) < end for tp, end in ends.items()):
-            for records in consumer.poll(timeout_ms=500).values():
-                found += (ReadAudited.model_validate_json(record.value) for record in records)
-    return found
+    records = read_to_the_end(bootstrap_servers, READS_AUDIT)
+    return [ReadAudited.model_validate_json(record.value or b"") for record in records]
 
 
 def test_who_reads_is_known_and_noted_in_kafka(kafka: Any, tmp_path: Path) -> None:

@@ -23,10 +23,10 @@ from deploy.spawn import free_ports, wait_until
 from deploy.stack import service
 from shared.company.population import Company, employee_id, employees, org_units, relationships
 from shared.company.records import FeedRecord, feed_record
-from shared.contracts.audit import ReadAudited
 from shared.contracts.base import utc
 from shared.streaming.reading import partitions_by_topic, read_to_the_end
-from shared.streaming.topics import ATTRIBUTES, READS_AUDIT, create_topics, dead_topic
+from shared.streaming.topics import ATTRIBUTES, create_topics, dead_topic
+from tests.integration.test_access import notes
 
 pytestmark = pytest.mark.kafka
 
@@ -108,7 +108,7 @@ def test_an_attribute_reaches_the_people_team_and_no_topic_but_its_own(tmp_path:
                 refused = ask(who, path)
                 assert (refused.status_code, "Zimtstern" in refused.text) == (403, False), who
         assert httpx.get(stack.url("insights", "/v1/comparisons"), trust_env=False).status_code == 401
-        noted = {(read.who, read.sort, read.asked, read.given) for read in readings(kafka)}
+        noted = {(read.who, read.sort, read.asked, read.given) for read in notes(kafka)}
         assert ("team", "comparisons", "/v1/comparisons", True) in noted
         assert {(who, given) for who, sort, _, given in noted if sort == "comparisons" and who != "team"} == {
             (who, False) for who in ("partner", "sponsor", "operator")
@@ -151,10 +151,6 @@ def the_time(now: datetime) -> FeedRecord:
         time=now,
         data={"now": now.isoformat()},
     )
-
-
-def readings(kafka: str) -> list[ReadAudited]:
-    return [ReadAudited.model_validate_json(record.value or b"") for record in read_to_the_end(kafka, READS_AUDIT)]
 
 
 def topics_with(kafka: str, *marks: str) -> set[str]:
