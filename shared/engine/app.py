@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -92,6 +92,11 @@ class _Consumer(aiokafka_driver.Consumer):
     Faust also resumes the sources first and asks for the committed offsets while they are read already, so that what is
     read in between comes twice, or is taken for older than what was read and dropped. faust-streaming 0.15.3,
     `Recovery.on_recovery_completed`; `resume_partitions` and `perform_seek` can go when that seeks before it resumes.
+
+    Of a changelog nothing is committed, and a recovery that lacks a record of it waits for ever: seen here of a worker
+    that stood still for longer than its session while it recovered, as a fetch of the recovery before came back in the
+    midst of the next. So for changelogs it is kept what is to be delivered next, and what had to be dropped is read
+    again from there.
     """
 
     app: RunApp
@@ -102,6 +107,9 @@ class _Consumer(aiokafka_driver.Consumer):
         self._until_sought: set[TP] = set()
         self._seeks = 0
         self._lost_place = False
+        self._places: dict[TP, int] = {}
+        """Of each changelog since a recovery set it: the offset from which nothing has been delivered."""
+        self._lost_changelogs: set[TP] = set()
 
     # -- delivering -------------------------------------------------------------------------------
 
@@ -109,7 +117,7 @@ class _Consumer(aiokafka_driver.Consumer):
         """Yield what is fetched now: runs of the topics that are read in runs, single records of the others."""
         if not self.flow_active:
             await self.wait(self.can_resume_flow.wait())
-        if self._lost_place:
+        if self._lost_place or self._lost_changelogs:
             await self._find_place()
         seeks = self._seeks
         records, active = await self._wait_next_records(timeout)
@@ -117,22 +125,25 @@ class _Consumer(aiokafka_driver.Consumer):
             return
         if not self.flow_active or self._seeks != seeks:
             # Whether this was fetched before a seek or after it can't be known, so neither what it lacks.
-            self._lost_place = True
+            self._lose_place(records)
             return
         generation = self.app.consumer_generation_id
         pieces = {tp: list(self._pieces(tp, fetched)) for tp, fetched in records.items()}
         for tp, piece in self.scheduler.iterate(pieces):
-            if not self.flow_active or self.app.consumer_generation_id != generation:
-                self._lost_place = True
+            moved = self._seeks != seeks or self.app.consumer_generation_id != generation
+            if moved or not self.flow_active:
+                self._lose_place(pieces)
                 return
             if active is None or tp in active or tp in self._buffered_partitions:
                 self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
                 message = self._to_message(tp, piece)
                 if self.app.topics.acks_enabled_for(tp.topic):
                     self._deliveries.add(tp, message)
+                elif tp in self._places:
+                    self._places[tp] = message.offset + 1
                 yield tp, message
-            elif not self._is_changelog_tp(tp):
-                self._lost_place = True  # paused meanwhile, and its position has moved, perhaps behind a seek's back
+            else:
+                self._lose_place((tp,))  # paused meanwhile, and its position has moved, perhaps behind a seek's back
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109 (Faust's)
         # Faust hands its own set to the fetching thread and goes on changing it. Empty, as in a recovery, it means all
@@ -186,6 +197,7 @@ class _Consumer(aiokafka_driver.Consumer):
         """Let the app finish and commit what is in hand, then forget what was delivered."""
         await super().on_partitions_revoked(revoked)
         self._deliveries.forget(revoked)
+        self._places, self._lost_changelogs = {}, set()  # a recovery sets all of them again
 
     # -- where to begin ---------------------------------------------------------------------------
 
@@ -200,6 +212,13 @@ class _Consumer(aiokafka_driver.Consumer):
         self._until_sought -= set(tps)
         super().pause_partitions(tps)
 
+    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
+        """Set partitions to offsets; what is being fetched meanwhile is overtaken."""
+        self._seeks += 1
+        self._places.update((tp, offset) for tp, offset in partitions.items() if self._is_changelog_tp(tp))
+        await super().seek_wait(partitions)
+        self._seeks += 1
+
     async def perform_seek(self) -> None:
         """Set the sources to the committed offsets, or their beginning, then resume those that wait for that."""
         self._lost_place = False
@@ -213,12 +232,24 @@ class _Consumer(aiokafka_driver.Consumer):
         super().resume_partitions(self._until_sought)
         self._until_sought = set()
 
+    def _lose_place(self, tps: Iterable[TP]) -> None:
+        for tp in tps:
+            if not self._is_changelog_tp(tp):
+                self._lost_place = True
+            elif tp in self._places:
+                self._lost_changelogs.add(tp)
+
     async def _find_place(self) -> None:
+        of_sources = self._lost_place
         try:
-            await self.perform_seek()
+            if of_sources:
+                await self.perform_seek()
+            if changelogs := {tp: self._places[tp] for tp in self._lost_changelogs}:
+                await self.seek_wait(changelogs)
+                self._lost_changelogs -= changelogs.keys()
         except Exception as exc:  # a rebalance has begun, most often; it ends with a seek
-            self._lost_place = True
-            self.log.warning("can't go back to the committed offsets, trying again: %r", exc)
+            self._lost_place = of_sources
+            self.log.warning("can't go back to where reading goes on, trying again: %r", exc)
 
 
 class _Transport(aiokafka_driver.Transport):

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.errors import IllegalStateError
 from faust.transport.drivers import aiokafka as aiokafka_driver
 from faust.types import TP
 
@@ -14,7 +15,7 @@ from shared.engine import Run, RunApp
 from shared.engine.app import _Consumer
 from shared.engine.runs import RunLimits, cut
 
-RUNS, SINGLE = TP("runs", 0), TP("single", 0)
+RUNS, SINGLE, CHANGELOG = TP("runs", 0), TP("single", 0), TP("table-changelog", 0)
 
 
 class Fed(_Consumer):
@@ -24,7 +25,7 @@ class Fed(_Consumer):
         super().__init__(app.transport, _nobody, _nobody, _nobody)
         self.fetches: list[dict[TP, list[Any]]] = []
         self.sought = 0
-        self._active_partitions = {RUNS, SINGLE}
+        self._active_partitions = {RUNS, SINGLE, CHANGELOG}
 
     async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:  # noqa: ASYNC109
         fetched = self.fetches.pop(0)
@@ -36,6 +37,9 @@ class Fed(_Consumer):
     async def perform_seek(self) -> None:
         self.sought += 1
         self._lost_place = False
+
+    def _is_changelog_tp(self, tp: TP) -> bool:
+        return tp == CHANGELOG
 
     def highwater(self, tp: TP) -> int:
         return 1000
@@ -143,6 +147,69 @@ async def test_a_paused_source_that_was_fetched_all_the_same_is_sought_again(con
     assert ([message.tp for message in messages], consumer.sought) == ([SINGLE], 1)
 
 
+class Thread:
+    """Where the consumer seeks to."""
+
+    def __init__(self) -> None:
+        self.seeks: list[dict[TP, int]] = []
+        self.in_a_rebalance = False
+
+    async def seek_wait(self, partitions: dict[TP, int]) -> None:
+        if self.in_a_rebalance:
+            raise IllegalStateError
+        self.seeks.append(dict(partitions))
+
+
+@pytest.fixture
+def thread(consumer: Fed) -> Thread:
+    consumer._thread = thread = Thread()  # type: ignore[assignment]
+    return thread
+
+
+async def test_what_a_seek_has_overtaken_of_a_changelog_is_read_again_from_what_has_not_been_delivered(
+    consumer: Fed, thread: Thread
+) -> None:
+    await consumer.seek_wait({CHANGELOG: 3})
+    overtaken: dict[Any, Any] = {"a seek overtakes this": {CHANGELOG: records(CHANGELOG, 6, 7)}}
+    messages = await consumer.delivered({CHANGELOG: records(CHANGELOG, 4, 5)}, overtaken, {})
+    assert [message.offset for message in messages] == [4, 5]
+    assert thread.seeks == [{CHANGELOG: 3}, {CHANGELOG: 6}]
+    assert consumer.sought == 0  # of sources there was nothing
+    await consumer.delivered({CHANGELOG: records(CHANGELOG, 6, 7)}, {})
+    assert len(thread.seeks) == 2
+
+
+async def test_a_recovery_that_begins_while_the_last_ones_fetch_is_delivered_has_it_from_where_it_wants_it(
+    consumer: Fed, thread: Thread
+) -> None:
+    await consumer.seek_wait({CHANGELOG: 0})
+    consumer.fetches = [{CHANGELOG: records(CHANGELOG, 4, 5, 6)}, {CHANGELOG: records(CHANGELOG, 2, 3)}]
+    got = []
+    async for _, message in consumer.getmany(1.0):
+        got.append(message.offset)
+        await consumer.seek_wait({CHANGELOG: 2})
+    assert got == [4]
+    assert [message.offset async for _, message in consumer.getmany(1.0)] == [2, 3]
+    assert thread.seeks == [{CHANGELOG: 0}, {CHANGELOG: 2}, {CHANGELOG: 2}]
+
+
+async def test_a_changelog_is_sought_again_until_that_is_possible_and_not_after_it_was_revoked(
+    consumer: Fed, thread: Thread
+) -> None:
+    await consumer.seek_wait({CHANGELOG: 3})
+    overtaken: dict[Any, Any] = {"a seek overtakes this": {CHANGELOG: records(CHANGELOG, 3)}}
+    await consumer.delivered(overtaken)
+    thread.in_a_rebalance = True
+    await consumer.delivered({})
+    thread.in_a_rebalance = False
+    await consumer.delivered({}, {})
+    assert thread.seeks == [{CHANGELOG: 3}, {CHANGELOG: 3}]
+    await consumer.delivered(overtaken)
+    await consumer.on_partitions_revoked({CHANGELOG})
+    await consumer.delivered({}, {})
+    assert len(thread.seeks) == 2
+
+
 async def test_what_is_fetched_is_of_the_partitions_that_were_active_when_it_was_asked_for(
     consumer: Fed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,7 +229,7 @@ async def test_what_is_fetched_is_of_the_partitions_that_were_active_when_it_was
 async def test_a_full_queue_does_not_take_a_partition_of_runs_out_of_what_is_fetched(consumer: Fed) -> None:
     consumer.on_buffer_full(RUNS)
     consumer.on_buffer_full(SINGLE)
-    assert consumer._get_active_partitions() == {RUNS}
+    assert consumer._get_active_partitions() == {RUNS, CHANGELOG}
 
 
 async def test_a_topic_of_runs_has_one_size_of_run(consumer: Fed) -> None:
@@ -199,8 +266,8 @@ class Seeking(_Consumer):
     async def earliest_offsets(self, *tps: TP) -> dict[TP, int]:
         return dict.fromkeys(tps, 3)
 
-    async def seek_wait(self, offsets: Any) -> None:
-        self.did.append(("sought", dict(offsets)))
+    async def seek_wait(self, partitions: Any) -> None:
+        self.did.append(("sought", dict(partitions)))
 
 
 @pytest.fixture
