@@ -29,7 +29,12 @@ from shared.streaming.person_keys import Keyring, opened_keyring
 from shared.streaming.reading import partitions_by_topic, read_to_the_end
 from shared.streaming.records import Record
 from shared.streaming.topics import CAREER_EVENTS, IDENTITIES, PROMPTS, dead_topic, feed_topic, parked_topic
-from tests.integration.test_whole_path import a_feeder, a_running_system
+from tests.integration.test_whole_path import (
+    a_feeder,
+    a_running_system,
+    an_open_cycle_is_simulated_as_it_stands,
+    the_command_and_the_api_explain,
+)
 
 pytestmark = pytest.mark.kafka
 
@@ -61,7 +66,7 @@ PLACES = {
 
 @pytest.mark.timeout(600)
 def test_of_an_erased_person_no_byte_is_left_and_nothing_comes_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The company's autumn, sealed; then somebody unmistakable leaves, is erased, and their sources go on."""
     scenario = demo_scenario()
@@ -74,6 +79,8 @@ def test_of_an_erased_person_no_byte_is_left_and_nothing_comes_back(
             feeder.feed(phase.records, lambda _: None)
             assert wait_until_quiet(system, lag, within=60) == {}
         assert differences(insights, scenario) == []
+        the_command_and_the_api_explain(system, insights)
+        an_open_cycle_is_simulated_as_it_stands(system, insights, tmp_path_factory.mktemp("snapshot"))
         a_person_is_erased_everywhere(system, scenario, feeder, lag, insights, tmp_path)
 
 

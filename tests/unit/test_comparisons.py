@@ -354,6 +354,19 @@ class AttributesSuite:
         forget(engine, "E1", lambda text: text == "E1")
         assert kept_of(engine) == []
 
+    def test_an_attribute_waits_until_somebody_has_stated_it(self, engine: Engine) -> None:  # noqa: F811
+        a_company(engine)
+        assert compare_when_due(engine, 5, ["gender", "age"]) == ["gender"]
+        assert compare_when_due(engine, 5, ["gender", "age"]) == []
+        with engine.connect() as connection:
+            assert read_comparisons(connection, ["age"])[0].at is None
+        both = AttributesKept(frozenset({"gender", "age"}))
+        keep_attributes(engine, both.names)
+        take_in(engine, *(stated(f"E{n}", offset=950 + n, age="ab"[n % 2]) for n in range(40)), kept=both)
+        assert compare_when_due(engine, 5, ["age"]) == ["age"]
+        with engine.connect() as connection:
+            assert read_comparisons(connection, ["age"])[0].values
+
     def test_comparing_is_done_once_a_quarter_and_stands(self, engine: Engine) -> None:  # noqa: F811
         a_company(engine)
         assert compare_when_due(engine, 5, ["gender"]) == ["gender"]

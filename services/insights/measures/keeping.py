@@ -82,6 +82,9 @@ def measure(engine: Engine, k: int) -> Taken | None:
 def compare_when_due(engine: Engine, k: int, attributes: Sequence[str]) -> list[str]:
     """Compare by each attribute that was not compared by in this quarter yet, keep what may be told; return which.
 
+    One of which nobody has said anything waits: what is told stands for the quarter, and there would be nothing in it
+    for a company that turns an attribute on before its source has told of it.
+
     Raises:
         sqlalchemy.exc.SQLAlchemyError: the database is away, or did not take it; nothing has changed then.
     """
@@ -94,8 +97,11 @@ def compare_when_due(engine: Engine, k: int, attributes: Sequence[str]) -> list[
         due = [name for name in attributes if name not in done]
         if not due:
             return []
-        facts = load(connection, now)
         said = load_attributes(connection, due)
+        due = [name for name in due if said[name]]
+        if not due:
+            return []
+        facts = load(connection, now)
         earlier = {name: _views_told(connection, name) for name in due}
     told = {name: compare(facts, name, said[name], earlier[name], k) for name in due}
     with engine.begin() as connection:
