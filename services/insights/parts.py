@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
+from math import floor, log10
 from typing import Final
 
 from services.insights.measures.measure import Measure
@@ -153,8 +154,13 @@ def number(is_: str, of: str) -> str:
 
 
 def percent(share: float | None, digits: int = 0) -> str:
-    """Return a share in percent; a dash of none."""
-    return NONE if share is None else f"{share:.{digits}%}"
+    """Return a share in percent, a dash of none; what is not quite nobody or everybody does not look so: 0.04%."""
+    if share is None:
+        return NONE
+    rest = min(share, 1 - share) * 100
+    if 0 < rest <= 0.5 * 10**-digits:
+        digits = -floor(log10(rest))
+    return f"{share:.{digits}%}"
 
 
 def days(seconds: float | None) -> str:

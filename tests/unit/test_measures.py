@@ -36,6 +36,7 @@ from services.insights.measures.keeping import measure, read_measured
 from services.insights.measures.measure import Value
 from services.insights.measures.measuring import Measuring, tell
 from services.insights.measures.taking import MEASURES, take
+from services.insights.parts import NONE, percent
 from services.insights.reading import Reader
 from services.insights.tables import measurements
 from shared.contracts.career import ClockTicked, CycleOpened, EndorsementGiven
@@ -705,3 +706,24 @@ async def test_the_page_is_made_before_somebody_asks_for_it(engine: Engine) -> N
         await shown.get()
     await part.stop()
     assert shown.empty(), "not made again while nothing else was measured"
+
+
+@pytest.mark.parametrize(
+    ("share", "digits", "shown"),
+    [
+        (0.0, 0, "0%"),
+        (24 / 63_736, 0, "0.04%"),
+        (0.0049, 0, "0.5%"),
+        (0.005, 0, "0.5%"),
+        (0.63, 0, "63%"),
+        (0.9996, 0, "99.96%"),
+        (1.0, 0, "100%"),
+        (0.0004, 1, "0.04%"),
+        (0.0816, 1, "8.2%"),
+        (None, 0, NONE),
+    ],
+)
+def test_a_share_of_few_does_not_look_like_nobody_nor_all_but_few_like_everybody(
+    share: float | None, digits: int, shown: str
+) -> None:
+    assert percent(share, digits) == shown
