@@ -6,7 +6,6 @@ import base64
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
-from math import floor, log10
 from typing import Final
 
 from services.insights.measures.measure import Measure
@@ -157,10 +156,8 @@ def percent(share: float | None, digits: int = 0) -> str:
     """Return a share in percent, a dash of none; what is not quite nobody or everybody does not look so: 0.04%."""
     if share is None:
         return NONE
-    rest = min(share, 1 - share) * 100
-    if 0 < rest <= 0.5 * 10**-digits:
-        digits = -floor(log10(rest))
-    return f"{share:.{digits}%}"
+    shown = f"{share:.{digits}%}"
+    return percent(share, digits + 1) if 0 < share < 1 and float(shown[:-1]) in (0, 100) else shown
 
 
 def days(seconds: float | None) -> str:

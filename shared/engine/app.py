@@ -123,15 +123,12 @@ class _Consumer(aiokafka_driver.Consumer):
         records, active = await self._wait_next_records(timeout)
         if not records or self.should_stop:
             return
-        if not self.flow_active or self._seeks != seeks:
-            # Whether this was fetched before a seek or after it can't be known, so neither what it lacks.
-            self._lose_place(records)
-            return
         generation = self.app.consumer_generation_id
         pieces = {tp: list(self._pieces(tp, fetched)) for tp, fetched in records.items()}
         for tp, piece in self.scheduler.iterate(pieces):
             moved = self._seeks != seeks or self.app.consumer_generation_id != generation
             if moved or not self.flow_active:
+                # Whether this was fetched before a seek or after it can't be known, so neither what it lacks.
                 self._lose_place(pieces)
                 return
             if active is None or tp in active or tp in self._buffered_partitions:
