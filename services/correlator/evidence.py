@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
+from functools import lru_cache
 from heapq import heapify, heappop, heapreplace
 from itertools import islice
 from typing import Final, Literal, NamedTuple
@@ -19,7 +20,7 @@ import msgspec
 
 from services.correlator.policy import Policy
 from services.correlator.standing import is_hidden, standing_endorsements
-from services.correlator.state import AchievementFact, CycleDefinition, EmployeeState, EndorsementFact
+from services.correlator.state import CycleDefinition, EmployeeState, EndorsementFact
 from shared.contracts.said import Evidence, Reason
 
 GRADES_PER_DOUBLING: Final = 4
@@ -102,7 +103,7 @@ def chosen(
 
 def shown_of(employee: EmployeeState, cycle: CycleDefinition, pieces: Sequence[Ranked]) -> tuple[Evidence, ...]:
     """Return the pieces as the sponsor sees them, each with its reasons."""
-    return tuple(_shown(employee, cycle, ranked.piece) for ranked in pieces)
+    return tuple([_shown(employee, cycle, ranked.piece) for ranked in pieces])
 
 
 def strength(pieces: Sequence[Ranked]) -> int:
@@ -196,16 +197,11 @@ def _outside(day: date, cycle: CycleDefinition) -> LeftOutBecause | None:
 def _achievements(employee: EmployeeState, cycle: CycleDefinition, sponsor_id: str, policy: Policy) -> list[Piece]:
     sponsor = employee.people.get(sponsor_id)
     sponsor_refs = set(sponsor.refs) if sponsor is not None else set()
-    wanted = cycle.competencies
-    fits = [MATCH_WEIGHT[min(matches, len(MATCH_WEIGHT) - 1)] for matches in range(len(wanted) + 1)]
     pieces = []
     for achievement_id, done in employee.achievements.items():
         if why_no_achievement(employee, achievement_id, cycle) is not None:
             continue
-        theirs = done.competencies
-        matched = tuple([competency for competency in wanted if competency in theirs])
-        shows = matched[0] if matched else (theirs[0] if theirs else "")
-        fit = fits[len(matched)]
+        matched, shows, fit = _match(cycle.competencies, done.competencies)
         reach = IMPACT_WEIGHT[done.impact]
         seen = 1.0 if sponsor_refs.isdisjoint(done.witnesses) else SEEN_WEIGHT
         told = policy.self_reported_weight if done.self_reported else 1.0
@@ -264,27 +260,47 @@ def _shown(employee: EmployeeState, cycle: CycleDefinition, piece: Piece) -> Evi
         outcome=done.outcome,
         occurred_on=done.occurred_on,
         link=done.link,
-        reasons=_reasons(done, piece.matched, cycle, seen=piece.seen > 1.0),
+        reasons=_reasons(
+            piece.matched,
+            done.impact,
+            piece.seen > 1.0,
+            (cycle.evidence_to - done.occurred_on).days <= RECENT_DAYS,
+            done.self_reported,
+        ),
     )
 
 
+# What two pieces have in common is worked out once: companies have few competencies, and fewer reasons.
+@lru_cache(maxsize=10_000)
+def _match(wanted: tuple[str, ...], theirs: tuple[str, ...]) -> tuple[tuple[str, ...], str, float]:
+    """Return what it shows of what the cycle looks for, what repetition is measured by, and the term for both."""
+    matched = tuple([competency for competency in wanted if competency in theirs])
+    shows = matched[0] if matched else (theirs[0] if theirs else "")
+    return matched, shows, MATCH_WEIGHT[min(len(matched), len(MATCH_WEIGHT) - 1)]
+
+
+@lru_cache(maxsize=10_000)
 def _reasons(
-    done: AchievementFact, matched: Sequence[str], cycle: CycleDefinition, *, seen: bool
+    matched: tuple[str, ...],
+    impact: int,
+    seen: bool,
+    recent: bool,
+    self_reported: bool,
 ) -> tuple[Reason, ...]:
     reasons = []
     if matched:
         reasons.append(Reason(code="competency", text=f"It shows {_listed(matched)}, which this cycle looks for."))
-    if (impact := _IMPACT[done.impact]) is not None:
-        reasons.append(impact)
+    if (mattered := _IMPACT[impact]) is not None:
+        reasons.append(mattered)
     if seen:
         reasons.append(_SEEN)
-    if (cycle.evidence_to - done.occurred_on).days <= RECENT_DAYS:
+    if recent:
         reasons.append(_RECENT)
     if not reasons:
         reasons.append(_VARIETY)
     if not seen:  # after what speaks for it: it tells the sponsor what to ask about
         reasons.append(_NOT_YET_SEEN)
-    if done.self_reported:
+    if self_reported:
         reasons.append(_SELF_REPORTED)
     return tuple(reasons)
 

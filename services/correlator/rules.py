@@ -41,7 +41,18 @@ from services.correlator.state import (
 )
 from services.correlator.suggestions import suggest
 from shared.contracts.career import EmployeeEvent
-from shared.contracts.ids import CycleId, EmployeeId, EventId, Ref, UnitId, gap_id, prompt_id, version_event_id
+from shared.contracts.ids import (
+    CycleId,
+    EmployeeId,
+    EventId,
+    GapId,
+    PromptId,
+    Ref,
+    UnitId,
+    gap_id,
+    prompt_id,
+    version_event_id,
+)
 from shared.contracts.outputs import GapClosedBecause, WithdrawnBecause
 from shared.contracts.said import (
     GapClosed,
@@ -322,13 +333,11 @@ def _say_prompt(
     prompts: dict[str, StandingPrompt],
     outputs: list[Output],
 ) -> None:
-    if not employee.prompts and isinstance(says, NotAsked):
-        return  # nothing was asked that could be taken back; an id costs as much as the judgement
-    pid = prompt_id(CycleId(said.cycle_id), EmployeeId(said.employee_id), EmployeeId(sponsor_id))
-    before = employee.prompts.get(pid)
+    pid, before = _standing_prompt(employee, said.cycle_id, sponsor_id)
+    if before is None and isinstance(says, NotAsked):
+        return  # nothing was asked that could be taken back
+    pid = pid or prompt_id(CycleId(said.cycle_id), EmployeeId(said.employee_id), EmployeeId(sponsor_id))
     status, content = _content(says)
-    if before is None and status == "withdrawn":
-        return
     if before is not None and (before.status, before.content) == (status, content):
         prompts[pid] = before
         return
@@ -363,6 +372,23 @@ def _say_prompt(
             outputs.append(PromptWithdrawn(**common, reason=reason))
 
 
+# An id is computed where there is none yet: it costs as much as the judgement, and who has few prompts finds it sooner.
+def _standing_prompt(
+    employee: EmployeeState, cycle_id: str, sponsor_id: str
+) -> tuple[PromptId, StandingPrompt] | tuple[None, None]:
+    for pid, prompt in employee.prompts.items():
+        if prompt.sponsor_id == sponsor_id and prompt.cycle_id == cycle_id:
+            return PromptId(pid), prompt
+    return None, None
+
+
+def _standing_gap(employee: EmployeeState, cycle_id: str) -> tuple[GapId, StandingGap] | tuple[None, None]:
+    for gid, gap in employee.gaps.items():
+        if gap.cycle_id == cycle_id:
+            return GapId(gid), gap
+    return None, None
+
+
 def _content(says: _Prompt | Spoken | NotAsked) -> tuple[Literal["open", "fulfilled", "withdrawn"], bytes]:
     """Return the status and what tells one content from another; why something is not asked is told once."""
     match says:
@@ -382,12 +408,10 @@ def _say_gap(
     outputs: list[Output],
 ) -> None:
     is_open = isinstance(found, tuple)
-    if not employee.gaps and not is_open:
-        return
-    gid = gap_id(CycleId(said.cycle_id), EmployeeId(said.employee_id))
-    before = employee.gaps.get(gid)
+    gid, before = _standing_gap(employee, said.cycle_id)
     if before is None and not is_open:
         return
+    gid = gid or gap_id(CycleId(said.cycle_id), EmployeeId(said.employee_id))
     content = _digest(*found) if isinstance(found, tuple) else b""
     if before is not None and (before.open, before.content) == (is_open, content):
         gaps[gid] = before
@@ -417,7 +441,7 @@ def _digest(*parts: PromptBody | SuggestedSponsor | str) -> bytes:
 
 def _due_at(employee: EmployeeState, calendar: Calendar, now: datetime) -> datetime | None:
     """Return when time alone changes something for them next; the cycles' own times are the calendar's business."""
-    return min((t for t in _times(employee, calendar) if t > now), default=None)
+    return min([t for t in _times(employee, calendar) if t > now], default=None)
 
 
 def _times(employee: EmployeeState, calendar: Calendar) -> Iterator[datetime]:

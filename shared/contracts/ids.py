@@ -23,7 +23,7 @@ GapId = NewType("GapId", str)
 Ref = NewType("Ref", str)
 """How a source names a person: ``scheme:value``, as ``hris:E00017``, ``email:ann@example.com``, ``github:ann``."""
 
-_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:sponsorship-tracker")
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:sponsorship-tracker").bytes
 _SEPARATOR = "\x1f"  # cannot occur in an id that came as text, so ("a", "bc") and ("ab", "c") stay apart
 
 
@@ -72,7 +72,7 @@ def normalised_ref(text: str) -> Ref:
 def stable_id(*parts: str) -> str:
     """Return the UUID (version 5) over `parts`, in order."""
     # As `uuid.uuid5` does it, without its object: an opened prompt has two ids, which were a tenth of its cost.
-    digest = sha1(_NAMESPACE.bytes + _SEPARATOR.join(parts).encode(), usedforsecurity=False).digest()
+    digest = sha1(_NAMESPACE + _SEPARATOR.join(parts).encode(), usedforsecurity=False).digest()
     number = bytearray(digest[:16])
     number[6] = number[6] & 0x0F | 0x50
     number[8] = number[8] & 0x3F | 0x80
