@@ -200,7 +200,7 @@ class Lab:
         self._cores = cores
         self._runs = 0
         with closing(KafkaAdminClient(bootstrap_servers=bootstrap_servers)) as admin:
-            left = [name for name in admin.list_topics() if _GROUP_PREFIX in name]
+            left = [name for name in admin.list_topics() if _GROUP_PREFIX in name or name in _OUTPUTS]
             if left:  # by a benchmark that was stopped
                 admin.delete_topics(left)
 
