@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Connection, Engine, and_, or_, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -28,8 +29,7 @@ UNREADABLE = "unreadable"
 """The type under which records are counted that became dead letters."""
 
 
-@dataclass(frozen=True, slots=True)
-class Projection:
+class Projection(Struct, frozen=True, gc=False):
     """A record's place in the log, and what it became; None for what could not be read."""
 
     topic: str

@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from msgspec import Struct
+
 from services.insights.rows import (
     AchievementRow,
     AttributesRow,
@@ -91,8 +93,7 @@ _TAKEN_BACK: Final = "attributes.taken_back"
 """The type under which records of attributes are counted that have no value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Projected:
+class Projected(Struct, frozen=True, gc=False):
     """What a record becomes.
 
     Attributes:
