@@ -213,7 +213,7 @@ def _by(page: _Page, measure: Measure, dimension: str, heads: Sequence[str], cyc
         drawing = figure(lambda width: charts.bars(drawn, width), said, numbers, wide=HALF)
     else:
         drawing = "<p>No group is large enough.</p>"
-    id_ = f"{'of-cycle-' if cycle_id else ''}by-{dimension}"
+    id_ = f"{measure.name.replace('_', '-')}-by-{dimension}"
     level = 3 if cycle_id else 2
     return f'<section aria-labelledby="{id_}"><h{level} id="{id_}">{title}</h{level}>{note}{drawing}</section>'
 
@@ -282,19 +282,29 @@ def _cycle(page: _Page, cycles: Sequence[CycleShown], chosen: CycleShown | None)
 {number(evidence, "pieces of evidence in a prompt")}
 {number(strength, "its strength, half of them (1: a piece that fits nothing)")}
 {number(percent(bare.value), "of prompts without evidence")}
-</dl></div>{_endorsed_by_group(page, id_)}</section>"""
+</dl></div>{_viewed_by_group(page, id_)}{_endorsed_by_group(page, id_)}</section>"""
+
+
+def _viewed_by_group(page: _Page, cycle_id: str) -> str:
+    viewed = page.whole(conversion.PROMPTS_VIEWED, cycle_id)
+    if viewed.hidden or not viewed.part:  # where sponsors answer from the company's own tools, nobody views
+        return ""
+    return f"""<h3>Viewed, of the prompts that were opened</h3>
+<p class="dim small">By where the sponsor is now.</p>
+<div class="two">{_by_each(page, conversion.PROMPTS_VIEWED, "Viewed", cycle_id)}</div>"""
 
 
 def _endorsed_by_group(page: _Page, cycle_id: str) -> str:
     if not page.whole(conversion.PROMPTS_ENDORSED, cycle_id).whole:
         return ""
-    parts = [
-        _by(page, conversion.PROMPTS_ENDORSED, dimension, ("Endorsed", "Opened", "Share"), cycle_id)
-        for dimension in (UNIT, LEVEL, TENURE, LOCATION)
-    ]
     return f"""<h3>Endorsed, of the prompts that were opened</h3>
 <p class="dim small">By where the protégé is now.</p>
-<div class="two">{"".join(parts)}</div>"""
+<div class="two">{_by_each(page, conversion.PROMPTS_ENDORSED, "Endorsed", cycle_id)}</div>"""
+
+
+def _by_each(page: _Page, measure: Measure, part: str, cycle_id: str) -> str:
+    heads = (part, "Opened", "Share")
+    return "".join(_by(page, measure, dimension, heads, cycle_id) for dimension in (UNIT, LEVEL, TENURE, LOCATION))
 
 
 def _gaps(page: _Page, cycles: Sequence[CycleShown]) -> str:

@@ -369,6 +369,18 @@ def test_what_fewer_than_k_sponsors_viewed_is_hidden_however_many_prompts_they_h
     assert all(value.part is value.value is None for value in values if value.measure in hidden)
 
 
+def test_viewed_by_group_is_of_where_the_sponsor_is_and_hidden_for_few_sponsors() -> None:
+    found = [prompt(f"E{n}", sponsor_id=f"S{n}", viewed_at=NOW if n < 3 else None) for n in range(12)]
+    found += [prompt(f"E{n}", sponsor_id=f"H{n % 10}", viewed_at=NOW) for n in range(12, 40)]
+    seniors = people(12, standing(level=7), prefix="S") | people(10, standing(level=8), prefix="H")
+    facts = Facts(NOW, people(40) | seniors, cycles=[cycle()], prompts=found)
+    values = conversion.conversion(facts, 10)
+    assert by(values, "prompts_viewed", "level") == {"7": (3, 12), "8": (28, 28)}, "the protégés are of level 4"
+    assert by(conversion.conversion(facts, 11), "prompts_viewed", "level") == {"7": None, "8": None}, (
+        "of the whole and the twelve the ten would come out"
+    )
+
+
 def test_the_first_endorsement_is_timed_from_the_opening() -> None:
     opens = NOW - timedelta(days=30)
     spoken = [EndorsementFacts(f"E{n}", "C1", opens + timedelta(days=n)) for n in (2, 5)]
@@ -624,7 +636,9 @@ async def test_the_dashboard_shows_each_chart_with_its_numbers_in_a_table(engine
 
 async def test_the_funnel_of_a_cycle_shows_what_was_viewed(engine: Engine, reader: Reader) -> None:  # noqa: F811
     events = a_large_season()
+    lead = a_profile("Sue Park", level=8, unit=("co", "eng"))
     for n in range(10):
+        events.append(joined(f"S{n + 10}", -400, profile=lead))
         prompt_of = prompt_id("C1", f"ops4-{n}", f"S{n + 10}")  # type: ignore[arg-type]
         events.append(prompted(PromptOpened, 1, employee=f"ops4-{n}", sponsor=f"S{n + 10}"))
         if n < 6:
@@ -633,22 +647,30 @@ async def test_the_funnel_of_a_cycle_shows_what_was_viewed(engine: Engine, reade
     measure(engine, 11)
     page = (await dashboard(reader)).text
     assert '<th scope="row"><bdi>Viewed</bdi></th><td class="n">6</td><td class="n">10%</td>' in page
+    assert "Viewed, of the prompts that were opened" in page
+    parts = dict(re.findall(r'<section aria-labelledby="prompts-viewed-by-(\w+)">(.*?)</section>', page, re.DOTALL))
+    assert parts["level"].count("<bdi>Level 8</bdi>") == 1, "where the sponsors are, and not their protégés"
+    assert '<td class="n">6</td><td class="n">58</td><td class="n">10%</td>' in parts["level"]
+    ids = re.findall(r'\sid="([^"]+)"', page)
+    assert len(ids) == len(set(ids)), "each part has an id of its own"
     measure(engine, 12)
-    assert "<bdi>Viewed</bdi>" not in (await dashboard(reader)).text, "eleven sponsors are fewer than twelve"
+    page = (await dashboard(reader)).text
+    assert "<bdi>Viewed</bdi>" not in page, "eleven sponsors are fewer than twelve"
+    assert "Viewed, of the prompts" not in page
 
 
 async def test_a_cycle_shows_who_was_endorsed_by_unit_level_tenure_and_location(engine: Engine, reader: Reader) -> None:  # noqa: F811
     apply(engine, logged(*a_large_season()))
     measure(engine, 10)
     page = (await dashboard(reader)).text
-    parts = dict(re.findall(r'<section aria-labelledby="of-cycle-by-(\w+)">(.*?)</section>', page, re.DOTALL))
+    parts = dict(re.findall(r'<section aria-labelledby="prompts-endorsed-by-(\w+)">(.*?)</section>', page, re.DOTALL))
     rows = {of: re.findall(r"<bdi>(.*?)</bdi></th>(.*?)</tr>", part) for of, part in parts.items()}
     of_24 = '<td class="n">8</td><td class="n">24</td><td class="n">33%</td>'
     of_48 = '<td class="n">16</td><td class="n">48</td><td class="n">33%</td>'
     assert rows["unit"] == [("co", of_48)], "the units of the table; here the layer below is of too few for it"
     assert rows["level"] == [("Level 3", of_24), ("Level 4", of_24)]
     assert [share for _, share in rows["tenure"] + rows["location"]] == [of_48] * 2
-    assert "of-cycle-by" not in (await dashboard(reader, "?cycle=C0")).text, "nobody was asked in it"
+    assert "prompts-endorsed-by" not in (await dashboard(reader, "?cycle=C0")).text, "nobody was asked in it"
 
 
 async def test_the_dashboard_runs_no_script_and_fetches_nothing(engine: Engine, reader: Reader) -> None:  # noqa: F811

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from statistics import fmean, median
@@ -28,7 +29,7 @@ PROMPTS_VIEWED: Final = Measure(
     title="Prompts viewed",
     unit="share",
     definition="Prompts whose page the sponsor has opened on the portal at least once, of all prompts that were ever "
-    "opened in the cycle. Hidden where the cycle's prompts went to fewer than k sponsors.",
+    "opened in the cycle. Hidden where they went to fewer than k sponsors. By group: of the sponsor as they are now.",
     pitfalls=(
         "A message may show all that the page shows: whoever answers from the company's own tools has read it, and has "
         "not viewed it.",
@@ -173,46 +174,57 @@ def _of_cycle(facts: Facts, cycle: CycleFacts, opened: Sequence[PromptFacts], k:
     weights = [prompt.strength / 100 for prompt in opened if prompt.strength is not None]
     of, id_ = len(opened), cycle.cycle_id
     return [
-        *_viewed(id_, opened, k),
+        *_viewed(facts, id_, opened, k),
         Value(PROMPTS_DELIVERED.name, id_, part=len(delivered), whole=of, value=share(len(delivered), of)),
         _half_of_them(DELIVERY_TIME, id_, ((prompt.opened_at, prompt.delivered_at) for prompt in delivered)),
         _half_of_them(ENDORSEMENT_TIME, id_, ((prompt.opened_at, prompt.changed_at) for prompt in endorsed)),
         Value(EVIDENCE.name, id_, part=sum(pieces), whole=len(pieces), value=fmean(pieces) if pieces else None),
         Value(EVIDENCE_STRENGTH.name, id_, whole=len(weights), value=median(weights) if weights else None),
         Value(WITHOUT_EVIDENCE.name, id_, part=bare, whole=len(pieces), value=share(bare, len(pieces))),
-        *_endorsed_by_group(facts, cycle, opened, k),
+        *_by_group(
+            PROMPTS_ENDORSED, facts, id_, ((prompt.employee_id, prompt.status == "fulfilled") for prompt in opened), k
+        ),
     ]
 
 
-def _viewed(cycle_id: str, opened: Sequence[PromptFacts], k: int) -> list[Value]:
-    # It tells what sponsors did, each of whom may have many prompts: so it is they who have to be k.
+def _viewed(facts: Facts, cycle_id: str, opened: Sequence[PromptFacts], k: int) -> list[Value]:
+    # It tells what sponsors did, each of whom may have many prompts: so it is they who have to be k, in groups too.
+    by_group = _by_group(
+        PROMPTS_VIEWED, facts, cycle_id, ((prompt.sponsor_id, prompt.viewed_at is not None) for prompt in opened), k
+    )
     if 0 < len({prompt.sponsor_id for prompt in opened}) < k:
-        return [Value(one.name, cycle_id, hidden=True) for one in (PROMPTS_VIEWED, VIEW_TIME, ANSWER_TIME)]
-    n = sum(prompt.viewed_at is not None for prompt in opened)
+        return [*by_group, *(Value(one.name, cycle_id, hidden=True) for one in (VIEW_TIME, ANSWER_TIME))]
     answered = ((prompt.viewed_at, prompt.endorsed_at) for prompt in opened if prompt.status == "fulfilled")
     return [
-        Value(PROMPTS_VIEWED.name, cycle_id, part=n, whole=len(opened), value=share(n, len(opened))),
+        *by_group,
         _half_of_them(VIEW_TIME, cycle_id, ((prompt.delivered_at, prompt.viewed_at) for prompt in opened)),
         _half_of_them(ANSWER_TIME, cycle_id, answered),
     ]
 
 
-def _endorsed_by_group(facts: Facts, cycle: CycleFacts, opened: Sequence[PromptFacts], k: int) -> list[Value]:
-    whole: dict[str, int] = {}
-    part: dict[str, int] = {}
-    for prompt in opened:
-        whole[prompt.employee_id] = whole.get(prompt.employee_id, 0) + 1
-        part[prompt.employee_id] = part.get(prompt.employee_id, 0) + (prompt.status == "fulfilled")
+def _by_group(
+    measure: Measure, facts: Facts, cycle_id: str, prompts: Iterable[tuple[str, bool]], k: int
+) -> list[Value]:
+    """Return the share of prompts for which something is so, by the groups that people are in now.
+
+    Args:
+        prompts: of each, whose groups count, and whether it is so.
+    """
+    whole: Counter[str] = Counter()
+    part: Counter[str] = Counter()
+    for employee_id, is_so in prompts:
+        whole[employee_id] += 1
+        part[employee_id] += is_so
     subjects, paths = [], []
-    for employee_id, prompts in whole.items():
+    for employee_id, of in whole.items():
         person = facts.people.get(employee_id)
         standing = person and (person.at(facts.now) or person.standings[0])
         labels = labels_of(person, standing, facts.now) if person and standing else frozenset()
         paths += [standing.unit_path] if standing else []
-        subjects.append(Subject(labels, part[employee_id], prompts))
+        subjects.append(Subject(labels, part[employee_id], of))
     if not subjects:
-        return [Value(PROMPTS_ENDORSED.name, cycle.cycle_id, part=0, whole=0)]
-    return broken_down(PROMPTS_ENDORSED.name, subjects, table_rows(paths, k), k, cycle_id=cycle.cycle_id)
+        return [Value(measure.name, cycle_id, part=0, whole=0)]
+    return broken_down(measure.name, subjects, table_rows(paths, k), k, cycle_id=cycle_id)
 
 
 def _endorsements(facts: Facts) -> list[Value]:
