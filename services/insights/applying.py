@@ -13,7 +13,7 @@ from hashlib import blake2b
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, Engine, and_, or_, select, tuple_
+from sqlalchemy import Connection, Engine, or_, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from services.insights.copying import Staging
@@ -184,9 +184,14 @@ def _write_copied(connection: Connection, rows: Rows, digests: Sequence[Digest])
         connection.execute(_MERGES[kind])
     if not digests:
         return ()
-    # Asked for are those that were there: as a rule none, where each row that comes back costs as much as to copy one.
-    repeated = {(partition, digest) for partition, digest in connection.execute(_COUNT_AND_TELL_REPEATED)}
-    return (place for place in digests if place not in repeated)
+    # As a rule none was there, and how many went in says so: each row that comes back costs as much as to copy one, and
+    # a join of what went in with what was to go in may be planned as a loop in a loop, for a second a run.
+    attempt = connection.begin_nested()
+    if connection.execute(_COUNT).rowcount == len(digests):
+        attempt.commit()
+        return digests
+    attempt.rollback()
+    return [(partition, digest) for partition, digest in connection.execute(_COUNT_AND_TELL_NEW)]
 
 
 def _present(rows: Rows) -> list[type[Row]]:
@@ -212,14 +217,6 @@ def upsert(kind: type[Row], insert: Any) -> Any:
     )
 
 
-def _count_and_tell_repeated() -> Any:
-    staged = _STAGING.rows(_DIGESTS).subquery()
-    insert = postgresql.insert(counted_events).from_select(["partition", "digest"], _STAGING.rows(_DIGESTS))
-    new = insert.on_conflict_do_nothing().returning(counted_events.c.partition, counted_events.c.digest).cte()
-    same = and_(new.c.partition == staged.c.partition, new.c.digest == staged.c.digest)
-    return select(staged).where(~select(new).where(same).exists())
-
-
 _UPSERTS = {kind: upsert(kind, sqlite.insert(kind.table)) for kind in KINDS}
 _STAGING = Staging([*((kind.table, column_names(kind)) for kind in KINDS), (counted_events, ("partition", "digest"))])
 _DIGESTS = len(KINDS)
@@ -229,5 +226,11 @@ _MERGES = {
     )
     for kind in KINDS
 }
-_COUNT_AND_TELL_REPEATED = _count_and_tell_repeated()
+_COUNT = (
+    postgresql.insert(counted_events)
+    .from_select(["partition", "digest"], _STAGING.rows(_DIGESTS))
+    .on_conflict_do_nothing()
+    .execution_options(preserve_rowcount=True)
+)
+_COUNT_AND_TELL_NEW = _COUNT.returning(counted_events.c.partition, counted_events.c.digest)
 _WRITE = {"sqlite": _write_each, "postgresql": _write_copied}
