@@ -184,17 +184,22 @@ def _groups(page: _Page) -> str:
     return f'<div class="two">{"".join(parts)}{_work(page)}</div>'
 
 
+def _groups_shown(page: _Page, measure: Measure, dimension: str, cycle_id: str) -> tuple[Sequence[Value], int]:
+    """Return the groups of a dimension that have a part of the page, and how many are not shown."""
+    values = [value for value in page.by(measure, dimension, cycle_id) if not value.hidden and value.whole]
+    if dimension != UNIT:
+        return values, page.hidden(measure, dimension, cycle_id)
+    # Those of the table: the rest of a tree of hundreds lies above these or below.
+    rows_of_table = {cell.group_id for cell in page.by(measure, UNIT_AND_LEVEL, cycle_id)}
+    values = sorted(
+        (value for value in values if value.group_id in rows_of_table), key=lambda value: natural(value.group_id)
+    )
+    return values, len(rows_of_table) - len(values)
+
+
 def _by(page: _Page, measure: Measure, dimension: str, heads: Sequence[str], cycle_id: str = WHOLE) -> str:
     """Return a share by the groups of one dimension; `heads` say what the part, the whole and the share are of."""
-    values = [value for value in page.by(measure, dimension, cycle_id) if not value.hidden and value.whole]
-    left_out = page.hidden(measure, dimension, cycle_id)
-    if dimension == UNIT:
-        # Those of the table: the rest of a tree of hundreds lies above these or below.
-        rows_of_table = {cell.group_id for cell in page.by(measure, UNIT_AND_LEVEL, cycle_id)}
-        values = sorted(
-            (value for value in values if value.group_id in rows_of_table), key=lambda value: natural(value.group_id)
-        )
-        left_out = len(rows_of_table) - len(values)
+    values, left_out = _groups_shown(page, measure, dimension, cycle_id)
     shown = values
     if dimension == LOCATION:
         shown = sorted(values, key=lambda value: -(value.whole or 0))[:_MOST_PLACES]
@@ -291,7 +296,7 @@ def _viewed_by_group(page: _Page, cycle_id: str) -> str:
         return ""
     return f"""<h3>Viewed, of the prompts that were opened</h3>
 <p class="dim small">By where the sponsor is now.</p>
-<div class="two">{_by_each(page, conversion.PROMPTS_VIEWED, "Viewed", cycle_id)}</div>"""
+{_by_each(page, conversion.PROMPTS_VIEWED, "Viewed", cycle_id)}"""
 
 
 def _endorsed_by_group(page: _Page, cycle_id: str) -> str:
@@ -299,12 +304,15 @@ def _endorsed_by_group(page: _Page, cycle_id: str) -> str:
         return ""
     return f"""<h3>Endorsed, of the prompts that were opened</h3>
 <p class="dim small">By where the protégé is now.</p>
-<div class="two">{_by_each(page, conversion.PROMPTS_ENDORSED, "Endorsed", cycle_id)}</div>"""
+{_by_each(page, conversion.PROMPTS_ENDORSED, "Endorsed", cycle_id)}"""
 
 
 def _by_each(page: _Page, measure: Measure, part: str, cycle_id: str) -> str:
-    heads = (part, "Opened", "Share")
-    return "".join(_by(page, measure, dimension, heads, cycle_id) for dimension in (UNIT, LEVEL, TENURE, LOCATION))
+    heads, dimensions = (part, "Opened", "Share"), (UNIT, LEVEL, TENURE, LOCATION)
+    if not any(_groups_shown(page, measure, dimension, cycle_id)[0] for dimension in dimensions):
+        return "<p>No group is large enough.</p>"
+    parts = "".join(_by(page, measure, dimension, heads, cycle_id) for dimension in dimensions)
+    return f'<div class="two">{parts}</div>'
 
 
 def _gaps(page: _Page, cycles: Sequence[CycleShown]) -> str:

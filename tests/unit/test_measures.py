@@ -659,6 +659,21 @@ async def test_the_funnel_of_a_cycle_shows_what_was_viewed(engine: Engine, reade
     assert "Viewed, of the prompts" not in page
 
 
+async def test_where_no_group_of_sponsors_is_large_enough_the_page_says_so_once(engine: Engine, reader: Reader) -> None:  # noqa: F811
+    events = a_large_season()
+    for n in range(10):
+        of = a_profile("Sue Park", level=5 + n, unit=(f"unit-{n}",), location=f"Place {n}")
+        events.append(joined(f"S{n + 10}", -400 if n % 2 else -3000, profile=of))
+        events.append(prompted(PromptOpened, 1, employee=f"ops4-{n}", sponsor=f"S{n + 10}"))
+    events.append(noted(on=11, prompt_id=prompt_id("C1", "ops4-0", "S10")))  # type: ignore[arg-type]
+    apply(engine, logged(*events))
+    measure(engine, 11)
+    page = (await dashboard(reader)).text
+    [part] = re.findall(r"<h3>Viewed, of the prompts that were opened</h3>(.*?)<h3>", page, re.DOTALL)
+    assert "<p>No group is large enough.</p>" in part
+    assert "<section" not in part
+
+
 async def test_a_cycle_shows_who_was_endorsed_by_unit_level_tenure_and_location(engine: Engine, reader: Reader) -> None:  # noqa: F811
     apply(engine, logged(*a_large_season()))
     measure(engine, 10)
