@@ -134,9 +134,13 @@ def reconsider(employee: EmployeeState, calendar: Calendar, because_of: EventId,
     prompts: dict[str, StandingPrompt] = {}
     gaps: dict[str, StandingGap] = {}
     outputs: list[Output] = []
+    # Looked up and not computed: a hash a prompt costs as much as the judgement.
+    prompt_ids = {(prompt.cycle_id, prompt.sponsor_id): PromptId(pid) for pid, prompt in employee.prompts.items()}
+    gap_ids = {gap.cycle_id: GapId(gid) for gid, gap in employee.gaps.items()}
     for cycle_id, cycle in sorted(calendar.cycles.items()):
         if cycle.definition is None:
             continue
+        said = _Said(employee.employee_id, cycle_id, now, because_of)
         spoken_for = False
         for sponsor_id in who_may_be_asked(employee, cycle_id):
             verdict = judge(employee, cycle_id, cycle, cycle.definition, sponsor_id, now)
@@ -149,10 +153,9 @@ def reconsider(employee: EmployeeState, calendar: Calendar, because_of: EventId,
                 says = _Prompt(body, timezone, verdict.snoozed_until, pieces)
             else:
                 says = verdict
-            said = _Said(employee.employee_id, cycle_id, now, because_of)
-            _say_prompt(employee, sponsor_id, says, said, prompts, outputs)
+            _say_prompt(employee, prompt_ids.get((cycle_id, sponsor_id)), sponsor_id, says, said, prompts, outputs)
         found = has_gap(employee, cycle_id, cycle, cycle.definition, now, policy, spoken_for=spoken_for)
-        _say_gap(employee, found, _Said(employee.employee_id, cycle_id, now, because_of), gaps, outputs)
+        _say_gap(employee, gap_ids.get(cycle_id), found, said, gaps, outputs)
     changed = msgspec.structs.replace(employee, prompts=prompts, gaps=gaps, due_at=_due_at(employee, calendar, now))
     return Decision(changed, tuple(outputs))
 
@@ -327,16 +330,17 @@ class _Said(msgspec.Struct, frozen=True, gc=False):
 
 def _say_prompt(
     employee: EmployeeState,
+    pid: PromptId | None,
     sponsor_id: str,
     says: _Prompt | Spoken | NotAsked,
     said: _Said,
     prompts: dict[str, StandingPrompt],
     outputs: list[Output],
 ) -> None:
-    pid, before = _standing_prompt(employee, said.cycle_id, sponsor_id)
-    if before is None and isinstance(says, NotAsked):
+    if pid is None and isinstance(says, NotAsked):
         return  # nothing was asked that could be taken back
     pid = pid or prompt_id(CycleId(said.cycle_id), EmployeeId(said.employee_id), EmployeeId(sponsor_id))
+    before = employee.prompts.get(pid)
     status, content = _content(says)
     if before is not None and (before.status, before.content) == (status, content):
         prompts[pid] = before
@@ -372,23 +376,6 @@ def _say_prompt(
             outputs.append(PromptWithdrawn(**common, reason=reason))
 
 
-# An id is computed where there is none yet: it costs as much as the judgement, and who has few prompts finds it sooner.
-def _standing_prompt(
-    employee: EmployeeState, cycle_id: str, sponsor_id: str
-) -> tuple[PromptId, StandingPrompt] | tuple[None, None]:
-    for pid, prompt in employee.prompts.items():
-        if prompt.sponsor_id == sponsor_id and prompt.cycle_id == cycle_id:
-            return PromptId(pid), prompt
-    return None, None
-
-
-def _standing_gap(employee: EmployeeState, cycle_id: str) -> tuple[GapId, StandingGap] | tuple[None, None]:
-    for gid, gap in employee.gaps.items():
-        if gap.cycle_id == cycle_id:
-            return GapId(gid), gap
-    return None, None
-
-
 def _content(says: _Prompt | Spoken | NotAsked) -> tuple[Literal["open", "fulfilled", "withdrawn"], bytes]:
     """Return the status and what tells one content from another; why something is not asked is told once."""
     match says:
@@ -402,16 +389,17 @@ def _content(says: _Prompt | Spoken | NotAsked) -> tuple[Literal["open", "fulfil
 
 def _say_gap(
     employee: EmployeeState,
+    gid: GapId | None,
     found: tuple[SuggestedSponsor, ...] | GapClosedBecause,
     said: _Said,
     gaps: dict[str, StandingGap],
     outputs: list[Output],
 ) -> None:
     is_open = isinstance(found, tuple)
-    gid, before = _standing_gap(employee, said.cycle_id)
-    if before is None and not is_open:
+    if gid is None and not is_open:
         return
     gid = gid or gap_id(CycleId(said.cycle_id), EmployeeId(said.employee_id))
+    before = employee.gaps.get(gid)
     content = _digest(*found) if isinstance(found, tuple) else b""
     if before is not None and (before.open, before.content) == (is_open, content):
         gaps[gid] = before
