@@ -57,6 +57,7 @@ _FIRST_OPENING: Final = utc(2026, 9, 1)
 _BETWEEN_OPENINGS: Final = timedelta(days=1500)
 """By then the correlator has forgotten the cycle before, and the state is as it was: see `FORGET_CYCLES_AFTER`."""
 _PATIENCE_SECONDS: Final = 1800.0
+_CAREERS: Final = "openings-"
 _PROMPT_ID: Final = re.compile(rb'"prompt_id":"([0-9a-f-]{36})"')
 
 
@@ -130,10 +131,12 @@ class Careers:
 
 
 def _write(servers: str, employees: int) -> Careers:
-    topic = f"openings-{employees}"
+    # A name of its own: one that was deleted a moment ago may still be told of as there.
+    topic = f"{_CAREERS}{employees}-{os.getpid()}"
     with closing(KafkaAdminClient(bootstrap_servers=servers)) as admin:
-        if topic in admin.list_topics():  # of a run that was killed
-            admin.delete_topics([topic])
+        left = [name for name in admin.list_topics() if name.startswith(_CAREERS)]
+        if left:  # by a run that was killed
+            admin.delete_topics(left)
     create_topics(servers, [TopicSpec(topic, config={"retention.ms": "-1"})])
     with closing(KafkaProducer(bootstrap_servers=servers, acks="all", linger_ms=50, batch_size=256 * 1024)) as producer:
         for number in range(employees):
