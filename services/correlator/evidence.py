@@ -271,7 +271,7 @@ def _shown(employee: EmployeeState, cycle: CycleDefinition, piece: Piece) -> Evi
 
 
 # What two pieces have in common is worked out once: companies have few competencies, and fewer reasons.
-@lru_cache(maxsize=10_000)
+@lru_cache(maxsize=2000)
 def _match(wanted: tuple[str, ...], theirs: tuple[str, ...]) -> tuple[tuple[str, ...], str, float]:
     """Return what it shows of what the cycle looks for, what repetition is measured by, and the term for both."""
     matched = tuple([competency for competency in wanted if competency in theirs])
@@ -279,7 +279,7 @@ def _match(wanted: tuple[str, ...], theirs: tuple[str, ...]) -> tuple[tuple[str,
     return matched, shows, MATCH_WEIGHT[min(len(matched), len(MATCH_WEIGHT) - 1)]
 
 
-@lru_cache(maxsize=10_000)
+@lru_cache(maxsize=2000)
 def _reasons(
     matched: tuple[str, ...],
     impact: int,
