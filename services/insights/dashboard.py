@@ -178,14 +178,23 @@ def _heat_map(page: _Page) -> str:
 
 def _groups(page: _Page) -> str:
     parts = [
-        _by(page, coverage.SPONSOR_COVERAGE, dimension, ("Covered", "Active", "Coverage"))
+        _by(
+            coverage.SPONSOR_COVERAGE,
+            dimension,
+            ("Covered", "Active", "Coverage"),
+            _groups_shown(page, coverage.SPONSOR_COVERAGE, dimension),
+            level=2,
+        )
         for dimension in (LEVEL, TENURE, LOCATION)
     ]
     return f'<div class="two">{"".join(parts)}{_work(page)}</div>'
 
 
-def _groups_shown(page: _Page, measure: Measure, dimension: str, cycle_id: str) -> tuple[Sequence[Value], int]:
-    """Return the groups of a dimension that have a part of the page, and how many are not shown."""
+_Groups = tuple[Sequence[Value], int]
+"""Those of a dimension that have a part of the page, and how many are not shown."""
+
+
+def _groups_shown(page: _Page, measure: Measure, dimension: str, cycle_id: str = WHOLE) -> _Groups:
     values = [value for value in page.by(measure, dimension, cycle_id) if not value.hidden and value.whole]
     if dimension != UNIT:
         return values, page.hidden(measure, dimension, cycle_id)
@@ -197,9 +206,9 @@ def _groups_shown(page: _Page, measure: Measure, dimension: str, cycle_id: str) 
     return values, len(rows_of_table) - len(values)
 
 
-def _by(page: _Page, measure: Measure, dimension: str, heads: Sequence[str], cycle_id: str = WHOLE) -> str:
+def _by(measure: Measure, dimension: str, heads: Sequence[str], groups: _Groups, *, level: int) -> str:
     """Return a share by the groups of one dimension; `heads` say what the part, the whole and the share are of."""
-    values, left_out = _groups_shown(page, measure, dimension, cycle_id)
+    values, left_out = groups
     shown = values
     if dimension == LOCATION:
         shown = sorted(values, key=lambda value: -(value.whole or 0))[:_MOST_PLACES]
@@ -219,7 +228,6 @@ def _by(page: _Page, measure: Measure, dimension: str, heads: Sequence[str], cyc
     else:
         drawing = "<p>No group is large enough.</p>"
     id_ = f"{measure.name.replace('_', '-')}-by-{dimension}"
-    level = 3 if cycle_id else 2
     return f'<section aria-labelledby="{id_}"><h{level} id="{id_}">{title}</h{level}>{note}{drawing}</section>'
 
 
@@ -274,6 +282,11 @@ def _cycle(page: _Page, cycles: Sequence[CycleShown], chosen: CycleShown | None)
     evidence = NONE if pieces.value is None else f"{pieces.value:.1f}"
     strong = page.whole(conversion.EVIDENCE_STRENGTH, id_)
     strength = NONE if strong.value is None else f"{strong.value:.1f}"
+    by_group = []
+    if viewed.part:  # where sponsors answer from the company's own tools, nobody views
+        by_group.append(_by_group(page, conversion.PROMPTS_VIEWED, id_, part="Viewed", whose="sponsor"))
+    if endorsed.whole:
+        by_group.append(_by_group(page, conversion.PROMPTS_ENDORSED, id_, part="Endorsed", whose="protégé"))
     return f"""<section aria-labelledby="cycle"><h2 id="cycle"><bdi>{escape(chosen.title)}</bdi></h2>
 <ul class="cycles" aria-label="Cycles">{choices}</ul>
 <div class="two"><div>{funnel}</div>
@@ -287,32 +300,20 @@ def _cycle(page: _Page, cycles: Sequence[CycleShown], chosen: CycleShown | None)
 {number(evidence, "pieces of evidence in a prompt")}
 {number(strength, "its strength, half of them (1: a piece that fits nothing)")}
 {number(percent(bare.value), "of prompts without evidence")}
-</dl></div>{_viewed_by_group(page, id_)}{_endorsed_by_group(page, id_)}</section>"""
+</dl></div>{"".join(by_group)}</section>"""
 
 
-def _viewed_by_group(page: _Page, cycle_id: str) -> str:
-    viewed = page.whole(conversion.PROMPTS_VIEWED, cycle_id)
-    if viewed.hidden or not viewed.part:  # where sponsors answer from the company's own tools, nobody views
-        return ""
-    return f"""<h3>Viewed, of the prompts that were opened</h3>
-<p class="dim small">By where the sponsor is now.</p>
-{_by_each(page, conversion.PROMPTS_VIEWED, "Viewed", cycle_id)}"""
-
-
-def _endorsed_by_group(page: _Page, cycle_id: str) -> str:
-    if not page.whole(conversion.PROMPTS_ENDORSED, cycle_id).whole:
-        return ""
-    return f"""<h3>Endorsed, of the prompts that were opened</h3>
-<p class="dim small">By where the protégé is now.</p>
-{_by_each(page, conversion.PROMPTS_ENDORSED, "Endorsed", cycle_id)}"""
-
-
-def _by_each(page: _Page, measure: Measure, part: str, cycle_id: str) -> str:
+def _by_group(page: _Page, measure: Measure, cycle_id: str, *, part: str, whose: str) -> str:
     heads, dimensions = (part, "Opened", "Share"), (UNIT, LEVEL, TENURE, LOCATION)
-    if not any(_groups_shown(page, measure, dimension, cycle_id)[0] for dimension in dimensions):
-        return "<p>No group is large enough.</p>"
-    parts = "".join(_by(page, measure, dimension, heads, cycle_id) for dimension in dimensions)
-    return f'<div class="two">{parts}</div>'
+    groups = {dimension: _groups_shown(page, measure, dimension, cycle_id) for dimension in dimensions}
+    if any(values for values, _ in groups.values()):
+        parts = "".join(_by(measure, dimension, heads, found, level=3) for dimension, found in groups.items())
+        shown = f'<div class="two">{parts}</div>'
+    else:
+        shown = "<p>No group is large enough.</p>"
+    return f"""<h3>{part}, of the prompts that were opened</h3>
+<p class="dim small">By where the {whose} is now.</p>
+{shown}"""
 
 
 def _gaps(page: _Page, cycles: Sequence[CycleShown]) -> str:

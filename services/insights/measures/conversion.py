@@ -189,14 +189,15 @@ def _of_cycle(facts: Facts, cycle: CycleFacts, opened: Sequence[PromptFacts], k:
 
 def _viewed(facts: Facts, cycle_id: str, opened: Sequence[PromptFacts], k: int) -> list[Value]:
     # It tells what sponsors did, each of whom may have many prompts: so it is they who have to be k, in groups too.
-    by_group = _by_group(
+    whole, *groups = _by_group(
         PROMPTS_VIEWED, facts, cycle_id, ((prompt.sponsor_id, prompt.viewed_at is not None) for prompt in opened), k
     )
-    if 0 < len({prompt.sponsor_id for prompt in opened}) < k:
-        return [*by_group, *(Value(one.name, cycle_id, hidden=True) for one in (VIEW_TIME, ANSWER_TIME))]
+    if whole.hidden:
+        return [whole, *groups, *(Value(one.name, cycle_id, hidden=True) for one in (VIEW_TIME, ANSWER_TIME))]
     answered = ((prompt.viewed_at, prompt.endorsed_at) for prompt in opened if prompt.status == "fulfilled")
     return [
-        *by_group,
+        whole,
+        *groups,
         _half_of_them(VIEW_TIME, cycle_id, ((prompt.delivered_at, prompt.viewed_at) for prompt in opened)),
         _half_of_them(ANSWER_TIME, cycle_id, answered),
     ]
@@ -205,7 +206,7 @@ def _viewed(facts: Facts, cycle_id: str, opened: Sequence[PromptFacts], k: int) 
 def _by_group(
     measure: Measure, facts: Facts, cycle_id: str, prompts: Iterable[tuple[str, bool]], k: int
 ) -> list[Value]:
-    """Return the share of prompts for which something is so, by the groups that people are in now.
+    """Return the share of prompts for which something is so, by the groups that people are in now; the whole first.
 
     Args:
         prompts: of each, whose groups count, and whether it is so.
