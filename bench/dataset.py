@@ -19,6 +19,7 @@ from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient, OffsetSpec
 from kafka.structs import TopicPartition
 
+from bench.topics import delete_topics
 from shared.company.draws import Draws
 from shared.contracts.base import utc
 from shared.contracts.career import (
@@ -106,8 +107,7 @@ def prepare(
         noted = json.loads(note.read_text())
         return Dataset(**{**noted, "starts": tuple(noted["starts"]), "ends": tuple(noted["ends"])})
     with closing(KafkaAdminClient(bootstrap_servers=bootstrap_servers)) as admin:
-        if topic in admin.list_topics():  # half written: what noted it never came
-            admin.delete_topics([topic])
+        delete_topics(admin, lambda name: name == topic)  # half written: what noted it never came
     create_topics(bootstrap_servers, [TopicSpec(topic, config={"retention.ms": "-1"})])
     concerned: set[str] = set()
     impact = 0

@@ -30,6 +30,7 @@ from bench.http_load import Connection, Unanswered, post
 from bench.installing import PROJECT, commit, own_versions, peers_python, peers_versions
 from bench.lab import Cores, PeerFailed, broker, conduct, cpu_seconds, peak_rss_bytes
 from bench.options import add_common, at_least_one
+from bench.topics import delete_topics
 from deploy.spawn import LOOPBACK, free_ports, log_tail, spawn, wait_until
 from shared.company.population import Company, achievements
 from shared.streaming.topics import PARTITIONS, create_topics, feed_topic
@@ -166,7 +167,7 @@ class _Run:
             return sent
         finally:
             with closing(KafkaAdminClient(bootstrap_servers=self.servers)) as admin:
-                admin.delete_topics([TOPIC])
+                delete_topics(admin, lambda name: name == TOPIC)
 
     def _produce(self) -> tuple[Sent, int]:
         env = {"BENCH_UNDER_WAY": str(self.way.under_way), "BENCH_SECONDS": str(self.seconds), "BENCH_TOPIC": TOPIC}

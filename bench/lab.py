@@ -34,6 +34,7 @@ from bench.dataset import REMEMBERED, Dataset
 from bench.figures import Machine, tell
 from bench.installing import LOCAL, PROJECT, NotInstalled
 from bench.options import STOPPED, as_typed
+from bench.topics import delete_topics
 from deploy.broker import Broker, BrokerError, pinned_version
 from deploy.spawn import free_ports, log_tail, spawn, wait_until
 from shared.streaming.reading import read_to_the_end
@@ -200,9 +201,8 @@ class Lab:
         self._cores = cores
         self._runs = 0
         with closing(KafkaAdminClient(bootstrap_servers=bootstrap_servers)) as admin:
-            left = [name for name in admin.list_topics() if _GROUP_PREFIX in name or name in _OUTPUTS]
-            if left:  # by a benchmark that was stopped
-                admin.delete_topics(left)
+            # Left by a benchmark that was stopped.
+            delete_topics(admin, lambda name: _GROUP_PREFIX in name or name in _OUTPUTS)
 
     def measure(
         self, peer: Peer, dataset: Dataset, *, progress: Callable[[int], None] = lambda _events: None
@@ -291,7 +291,7 @@ class _Run:
     def clean_up(self) -> None:
         """Leave nothing of the run but its log."""
         shutil.rmtree(self.folder / "state", ignore_errors=True)
-        self.admin.delete_topics([name for name in self.admin.list_topics() if self.group in name or name in _OUTPUTS])
+        delete_topics(self.admin, lambda name: self.group in name or name in _OUTPUTS)
         self.admin.delete_groups([self.group, f"{self.group}-anew"])
 
     @property

@@ -36,6 +36,7 @@ from bench.figures import Figure, tell
 from bench.installing import LOCAL, PROJECT, commit, own_versions
 from bench.lab import Cores, PeerFailed, broker, committed, conduct, cpu_seconds, forget_peak, peak_rss_bytes, stop
 from bench.options import add_common, numbers
+from bench.topics import delete_topics
 from deploy.spawn import log_tail, spawn, wait_until
 from shared.contracts.base import utc
 from shared.contracts.career import write_contract
@@ -57,7 +58,6 @@ _FIRST_OPENING: Final = utc(2026, 9, 1)
 _BETWEEN_OPENINGS: Final = timedelta(days=1500)
 """By then the correlator has forgotten the cycle before, and the state is as it was: see `FORGET_CYCLES_AFTER`."""
 _PATIENCE_SECONDS: Final = 1800.0
-_CAREERS: Final = "openings-"
 _PROMPT_ID: Final = re.compile(rb'"prompt_id":"([0-9a-f-]{36})"')
 
 
@@ -131,12 +131,9 @@ class Careers:
 
 
 def _write(servers: str, employees: int) -> Careers:
-    # A name of its own: one that was deleted a moment ago may still be told of as there.
-    topic = f"{_CAREERS}{employees}-{os.getpid()}"
+    topic = f"openings-{employees}"
     with closing(KafkaAdminClient(bootstrap_servers=servers)) as admin:
-        left = [name for name in admin.list_topics() if name.startswith(_CAREERS)]
-        if left:  # by a run that was killed
-            admin.delete_topics(left)
+        delete_topics(admin, lambda name: name == topic)  # of a run that was killed
     create_topics(servers, [TopicSpec(topic, config={"retention.ms": "-1"})])
     with closing(KafkaProducer(bootstrap_servers=servers, acks="all", linger_ms=50, batch_size=256 * 1024)) as producer:
         for number in range(employees):
@@ -227,8 +224,8 @@ def _correlator(servers: str, careers: Careers, cores: Cores, console: Console) 
         stop(process)
         shutil.rmtree(folder / "state", ignore_errors=True)
         with closing(KafkaAdminClient(bootstrap_servers=servers)) as admin:
-            ours = [name for name in admin.list_topics() if group in name or name == PROMPTS]
-            admin.delete_topics([*ours, careers.topic])  # with the cycles of this run in it
+            # That of the careers, too: the cycles of this run are in it.
+            delete_topics(admin, lambda name: group in name or name in (PROMPTS, careers.topic))
 
 
 def _measure_correlator(correlator: _Correlator, careers: Careers, _cores: Cores, pair: int) -> Opened:
