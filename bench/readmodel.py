@@ -26,7 +26,7 @@ from bench.installing import commit, own_versions
 from bench.lab import cpu_seconds, this_machine
 from bench.options import STOPPED, add_common, as_typed, at_least_one, numbers
 from deploy.postgres import Postgres, a_postgres
-from services.insights.applying import Projection, apply_run, upsert
+from services.insights.applying import Run, apply_run, upsert
 from services.insights.copying import copying, with_text
 from services.insights.projection import project
 from services.insights.rows import KINDS, AchievementRow, Row, column_names, newest
@@ -39,7 +39,7 @@ from shared.streaming.records import Record
 ACHIEVEMENTS: Final = 18
 """Of each employee, a year's: they are three of four records."""
 
-Apply = Callable[[Sequence[Projection]], object]
+Apply = Callable[[Sequence[Record]], object]
 
 
 class WrongAnswer(Exception):
@@ -105,8 +105,7 @@ def _fill(server: Postgres, log: Sequence[Record], peer: str, run: int) -> Fille
             connection.execute(text("CHECKPOINT"))  # what the run before has left to write is not this one's work
         begun, cpu, server_cpu = time.monotonic(), time.process_time(), cpu_seconds(pid)
         for start in range(0, len(log), run):
-            records = log[start : start + run]
-            apply([Projection(of.topic, of.partition, of.offset, project(of)) for of in records])
+            apply(log[start : start + run])
         filled = Filled(time.monotonic() - begun, time.process_time() - cpu, cpu_seconds(pid) - server_cpu)
         done = sum(b'"type":"achievement.recorded"' in (of.value or b"") for of in log)
         with engine.connect() as connection:
@@ -122,7 +121,7 @@ def _fill(server: Postgres, log: Sequence[Record], peer: str, run: int) -> Fille
 
 
 def _insights(engine: Engine) -> tuple[Apply, str]:
-    return lambda run: apply_run(engine, run), AchievementRow.table.name
+    return lambda run: apply_run(engine, Run(run, project)), AchievementRow.table.name
 
 
 def _each_row(engine: Engine) -> tuple[Apply, str]:
@@ -158,8 +157,8 @@ def _copy_alone(engine: Engine) -> tuple[Apply, str]:
 
 
 def _writing(engine: Engine, write: Callable[[Connection, type[Row], Sequence[Row]], None]) -> Apply:
-    def apply(run: Sequence[Projection]) -> None:
-        rows = newest(row for item in run if item.projected for row in item.projected.rows)
+    def apply(run: Sequence[Record]) -> None:
+        rows = newest(row for record in run for row in project(record).rows)
         with engine.begin() as connection:
             for kind, of_kind in rows.items():
                 write(connection, kind, of_kind)

@@ -7,19 +7,22 @@ database already and are passed over. So a record has its effect once, however o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final, Protocol
 
 from msgspec import Struct
-from sqlalchemy import Connection, Engine, or_, select, tuple_
+from sqlalchemy import Connection, Engine, or_, select, text, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
 
-from services.insights.copying import Staging
+from services.insights.copying import Staging, UnderWay, compiled
 from services.insights.projection import Projected
 from services.insights.rows import KINDS, AttributesRow, Row, column_names, key_columns, newest
 from services.insights.tables import attributes, counted_events, event_counts, progress
+from shared.streaming.records import Record
 
 Partition = tuple[str, int]
 """Topic and partition."""
@@ -27,6 +30,10 @@ Rows = Mapping[type[Row], Sequence[Row]]
 
 UNREADABLE = "unreadable"
 """The type under which records are counted that became dead letters."""
+
+
+PART_RECORDS: Final = 1000
+"""Records of a run that are projected, and written, together: while PostgreSQL merges one part, the next is made."""
 
 
 class Projection(Struct, frozen=True, gc=False):
@@ -38,6 +45,35 @@ class Projection(Struct, frozen=True, gc=False):
     projected: Projected | None
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Records that are applied together.
+
+    Attributes:
+        records: those of one partition in their order.
+        projected: what a record becomes; None when it can't be read. Asked again when the run is applied again; what it
+            raises, applying raises.
+        together: how many are projected, and written, at a time.
+    """
+
+    records: Sequence[Record]
+    projected: Callable[[Record], Projected | None]
+    together: int = PART_RECORDS
+
+    @property
+    def partitions(self) -> frozenset[Partition]:
+        """Whose records they are."""
+        return frozenset((record.topic, record.partition) for record in self.records)
+
+    def parts(self) -> Iterator[Sequence[Projection]]:
+        """Yield the projections, some at a time: few are held, for what memory has to bring up is half their price."""
+        for start in range(0, len(self.records), self.together):
+            yield [
+                Projection(record.topic, record.partition, record.offset, self.projected(record))
+                for record in self.records[start : start + self.together]
+            ]
+
+
 @dataclass(slots=True)
 class Applied:
     """What a run changed: rows sent to the database by table, and how far each of its partitions now is."""
@@ -46,31 +82,39 @@ class Applied:
     next_offsets: dict[Partition, int] = field(default_factory=dict)
 
 
-def apply_run(engine: Engine, run: Sequence[Projection]) -> Applied:
+def apply_run(engine: Engine, run: Run) -> Applied:
     """Write the run's rows and offsets; all of it or, when this raises, nothing.
 
     Raises:
         sqlalchemy.exc.SQLAlchemyError: the database did not take it; see `shared.database.AWAY` for which
             of these pass.
     """
-    if not run:
+    partitions = run.partitions
+    if not partitions:
         return Applied()
-    with engine.begin() as connection:
-        before = _lock_progress(connection, {(item.topic, item.partition) for item in run})
-        fresh = _not_yet_applied(run, before)
-        applied = Applied(next_offsets=before)
-        if not fresh:
+    with engine.begin() as connection, closing(_WRITERS[engine.dialect.name](connection)) as writer:
+        applied = Applied(next_offsets=_lock_progress(connection, partitions))
+        seen: Counter[Type] = Counter()
+        types: dict[Digest, Type] = {}
+        takes_back = False
+        for part in run.parts():
+            fresh = _not_yet_applied(part, applied.next_offsets)
+            if not fresh:
+                continue
+            rows = newest(row for item in fresh if item.projected for row in item.projected.rows)
+            digests = {digest: of for digest, of in _digests(fresh).items() if digest not in types}
+            writer.write(rows, sorted(digests))
+            types |= digests
+            takes_back |= AttributesRow in rows
+            for kind, of_kind in rows.items():
+                applied.rows[kind.table.name] += len(of_kind)
+            seen.update(_type_of(item) for item in fresh)
+        new = writer.new()
+        if not seen:
             return applied
-        rows = newest(row for item in fresh if item.projected for row in item.projected.rows)
-        digests = _digests(fresh)
-        new = _WRITE[engine.dialect.name](connection, rows, sorted(digests))
-        if AttributesRow in rows:  # what is taken back is not kept, not even that it was there
+        if takes_back:  # what is taken back is not kept, not even that it was there
             connection.execute(attributes.delete().where(attributes.c.said.is_(None)))
-        for kind, of_kind in rows.items():
-            applied.rows[kind.table.name] += len(of_kind)
-        _count(connection, fresh, Counter(digests[digest] for digest in new))
-        for item in fresh:
-            applied.next_offsets[(item.topic, item.partition)] = item.offset + 1
+        _count(connection, seen, Counter(types[digest] for digest in new))
         _advance(connection, applied.next_offsets)
         return applied
 
@@ -97,11 +141,10 @@ def _lock_progress(connection: Connection, partitions: Iterable[Partition]) -> d
     return {(topic, partition): offset for topic, partition, offset in found}
 
 
-def _not_yet_applied(run: Sequence[Projection], before: Mapping[Partition, int]) -> list[Projection]:
-    # Within a run, too, an offset counts once.
-    reached = dict(before)
+def _not_yet_applied(part: Sequence[Projection], reached: dict[Partition, int]) -> list[Projection]:
+    """Return what lies beyond what is reached, and move that on: within a run, too, an offset counts once."""
     fresh = []
-    for item in run:
+    for item in part:
         at = (item.topic, item.partition)
         if item.offset >= reached[at]:
             fresh.append(item)
@@ -115,10 +158,11 @@ Digest = tuple[int, int]
 """Partition, and the digest of an event's id."""
 
 
-def _count(connection: Connection, fresh: Sequence[Projection], new: Mapping[Type, int]) -> None:
-    counted = Counter(
-        (item.topic, item.partition, item.projected.type if item.projected else UNREADABLE) for item in fresh
-    )
+def _type_of(item: Projection) -> Type:
+    return item.topic, item.partition, item.projected.type if item.projected else UNREADABLE
+
+
+def _count(connection: Connection, counted: Mapping[Type, int], new: Mapping[Type, int]) -> None:
     statement = insert_into(connection, event_counts)
     statement = statement.on_conflict_do_update(
         index_elements=list(event_counts.primary_key.columns),
@@ -163,35 +207,93 @@ def _advance(connection: Connection, next_offsets: Mapping[Partition, int]) -> N
 # -- to either database: all rows, and the digests; those that were not there come back ------------
 
 
-def _write_each(connection: Connection, rows: Rows, digests: Sequence[Digest]) -> Iterable[Digest]:
-    for kind in _present(rows):
-        connection.execute(_UPSERTS[kind], [dict(row.columns()) for row in rows[kind]])
-    if not digests:
-        return ()
-    statement = insert_into(connection, counted_events).on_conflict_do_nothing()
-    wanted = [{"partition": partition, "digest": digest} for partition, digest in digests]
-    kept = connection.execute(statement.returning(counted_events.c.partition, counted_events.c.digest), wanted)
-    return [(partition, digest) for partition, digest in kept]
+class _Writer(Protocol):
+    """Writes the parts of a run, in one transaction."""
+
+    def __init__(self, connection: Connection) -> None: ...
+
+    def write(self, rows: Rows, digests: Sequence[Digest]) -> None:
+        """Write a part, perhaps not before the next is written or `new` is asked."""
+
+    def new(self) -> Sequence[Digest]:
+        """Return, when all is written, the digests that were not there."""
+
+    def close(self) -> None:
+        """Leave the connection as others can use it."""
 
 
-def _write_copied(connection: Connection, rows: Rows, digests: Sequence[Digest]) -> Iterable[Digest]:
-    present = _present(rows)
-    _STAGING.fill(
-        connection,
-        [*((KINDS.index(kind), (row.values for row in rows[kind])) for kind in present), (_DIGESTS, digests)],
-    )
-    for kind in present:
-        connection.execute(_MERGES[kind])
-    if not digests:
-        return ()
-    # As a rule none was there, and how many went in says so: each row that comes back costs as much as to copy one, and
-    # a join of what went in with what was to go in may be planned as a loop in a loop, for a second a run.
-    attempt = connection.begin_nested()
-    if connection.execute(_COUNT).rowcount == len(digests):
-        attempt.commit()
-        return digests
-    attempt.rollback()
-    return [(partition, digest) for partition, digest in connection.execute(_COUNT_AND_TELL_NEW)]
+class _EachRow:
+    """A row at a time: SQLite's way, where a statement is a function call."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._new: list[Digest] = []
+
+    def write(self, rows: Rows, digests: Sequence[Digest]) -> None:
+        for kind in _present(rows):
+            self._connection.execute(_UPSERTS[kind], [dict(row.columns()) for row in rows[kind]])
+        if not digests:
+            return
+        statement = insert_into(self._connection, counted_events).on_conflict_do_nothing()
+        wanted = [{"partition": partition, "digest": digest} for partition, digest in digests]
+        kept = self._connection.execute(
+            statement.returning(counted_events.c.partition, counted_events.c.digest), wanted
+        )
+        self._new.extend((partition, digest) for partition, digest in kept)
+
+    def new(self) -> Sequence[Digest]:
+        return self._new
+
+    def close(self) -> None:
+        pass
+
+
+class _Copied:
+    """PostgreSQL's way: a COPY, then a statement a kind, at which it works while the next part is being made."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._under_way: UnderWay | None = None
+        self._digests: Sequence[Digest] = ()
+        self._new: list[Digest] = []
+        self._filled = False
+
+    def write(self, rows: Rows, digests: Sequence[Digest]) -> None:
+        self._settle()
+        present = _present(rows)
+        _STAGING.fill(
+            self._connection,
+            [*((KINDS.index(kind), (row.values for row in rows[kind])) for kind in present), (_DIGESTS, digests)],
+            again=self._filled,
+        )
+        self._filled = True
+        counting = [_SAVEPOINT, _COUNT] if digests else []
+        self._digests = digests
+        self._under_way = UnderWay(self._connection, [*(_MERGES[kind] for kind in present), *counting])
+
+    def new(self) -> Sequence[Digest]:
+        self._settle()
+        return self._new
+
+    def close(self) -> None:
+        if self._under_way is not None:  # something else has failed, and that is what is told
+            with suppress(SQLAlchemyError):
+                self._under_way.row_counts()
+
+    def _settle(self) -> None:
+        if self._under_way is None:
+            return
+        under_way, self._under_way = self._under_way, None
+        row_counts = under_way.row_counts()
+        if not self._digests:
+            return
+        # As a rule none was there, and how many went in says so: each row that comes back costs as much as to copy one,
+        # and a join of what went in with what was to go in may be planned as a loop in a loop, for a second a run.
+        if row_counts[-1] == len(self._digests):
+            self._new.extend(self._digests)
+            return
+        self._connection.execute(text(_BACK))
+        self._new.extend((partition, digest) for partition, digest in self._connection.execute(_COUNT_AND_TELL_NEW))
 
 
 def _present(rows: Rows) -> list[type[Row]]:
@@ -221,16 +323,20 @@ _UPSERTS = {kind: upsert(kind, sqlite.insert(kind.table)) for kind in KINDS}
 _STAGING = Staging([*((kind.table, column_names(kind)) for kind in KINDS), (counted_events, ("partition", "digest"))])
 _DIGESTS = len(KINDS)
 _MERGES = {
-    kind: upsert(
-        kind, postgresql.insert(kind.table).from_select(list(column_names(kind)), _STAGING.rows(KINDS.index(kind)))
+    kind: compiled(
+        upsert(
+            kind, postgresql.insert(kind.table).from_select(list(column_names(kind)), _STAGING.rows(KINDS.index(kind)))
+        )
     )
     for kind in KINDS
 }
-_COUNT = (
+_COUNTING = (
     postgresql.insert(counted_events)
     .from_select(["partition", "digest"], _STAGING.rows(_DIGESTS))
     .on_conflict_do_nothing()
-    .execution_options(preserve_rowcount=True)
 )
-_COUNT_AND_TELL_NEW = _COUNT.returning(counted_events.c.partition, counted_events.c.digest)
-_WRITE = {"sqlite": _write_each, "postgresql": _write_copied}
+_COUNT = compiled(_COUNTING)
+_COUNT_AND_TELL_NEW = _COUNTING.returning(counted_events.c.partition, counted_events.c.digest)
+_SAVEPOINT = "SAVEPOINT counting"
+_BACK = "ROLLBACK TO SAVEPOINT counting"
+_WRITERS: Mapping[str, type[_Writer]] = {"sqlite": _EachRow, "postgresql": _Copied}

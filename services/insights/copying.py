@@ -6,14 +6,28 @@ empty a temporary table costs a millisecond or two, and there are two dozen kind
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import psycopg
-from sqlalchemy import Column, Connection, MetaData, Select, SmallInteger, String, Table, Text, cast, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    MetaData,
+    Select,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    cast,
+    select,
+    text,
+)
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateTable
+from sqlalchemy.sql import ClauseElement
 
 from shared.database import Json, written
 
@@ -42,6 +56,7 @@ class Staging:
             postgresql_on_commit="DELETE ROWS",
         )
         self._create = CreateTable(self._table, if_not_exists=True)
+        self._empty = text(f"TRUNCATE {self._table.name}")
 
     def rows(self, kind: int) -> Select[Any]:
         """Return the query of the rows of a kind, in the order in which they were put in."""
@@ -49,17 +64,24 @@ class Staging:
         typed = []
         for n, name in enumerate(columns):
             found, of = self._table.c[f"c{n}"], table.c[name].type
-            text = isinstance(of, String | Json)
-            typed.append((found if text else cast(found, of)).label(name))
+            is_text = isinstance(of, String | Json)
+            typed.append((found if is_text else cast(found, of)).label(name))
         return select(*typed).where(self._table.c.kind == kind)
 
-    def fill(self, connection: Connection, rows: Iterable[tuple[int, Iterable[Values]]]) -> None:
+    def fill(
+        self, connection: Connection, rows: Iterable[tuple[int, Iterable[Values]]], *, again: bool = False
+    ) -> None:
         """Put rows in, by their kind.
+
+        Args:
+            connection: in a transaction.
+            rows: of each kind, by its number, the values of its rows.
+            again: there are others in it, of the same transaction; they go.
 
         Raises:
             sqlalchemy.exc.SQLAlchemyError: PostgreSQL does not take it.
         """
-        connection.execute(self._create)
+        connection.execute(self._empty if again else self._create)
         with copying(connection, self._table.name) as write:
             for kind, values_of_kind in rows:
                 padding = (None,) * (self._width - len(self._kinds[kind][1]))
@@ -75,13 +97,61 @@ def copying(connection: Connection, table: str) -> Iterator[Callable[[Values], N
     Raises:
         sqlalchemy.exc.SQLAlchemyError: PostgreSQL does not take it.
     """
-    driver: Any = connection.connection.driver_connection
     command = f"COPY {table} FROM STDIN"
+    with _said_by_sqlalchemy(command), _driver(connection).cursor() as cursor, cursor.copy(command) as copy:
+        yield copy.write_row
+
+
+class UnderWay:
+    """Statements that PostgreSQL works at while we do other things; nothing else may be asked of it meanwhile.
+
+    Args:
+        connection: in a transaction.
+        statements: as `compiled` makes them.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: they can't be sent.
+    """
+
+    def __init__(self, connection: Connection, statements: Sequence[str]) -> None:
+        self._said = "; ".join(statements)
+        self._ends = ExitStack()
+        driver = _driver(connection)
+        with _said_by_sqlalchemy(self._said):
+            self._ends.enter_context(driver.pipeline())
+            try:
+                self._cursors = [driver.execute(statement) for statement in statements]
+            except BaseException:
+                self._ends.close()
+                raise
+
+    def row_counts(self) -> list[int]:
+        """Wait for their end; return how many rows each has changed.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: one failed, and those after it were not tried.
+        """
+        with _said_by_sqlalchemy(self._said):
+            self._ends.close()
+        return [cursor.rowcount for cursor in self._cursors]
+
+
+def compiled(statement: ClauseElement) -> str:
+    """Return a statement without parameters as PostgreSQL reads it."""
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    return str(statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+
+
+def _driver(connection: Connection) -> Any:
+    return connection.connection.driver_connection
+
+
+@contextmanager
+def _said_by_sqlalchemy(command: str) -> Generator[None, None, None]:
+    """Let what the driver raises be what SQLAlchemy raises where it asks it itself: whoever calls knows no driver."""
     try:
-        with driver.cursor() as cursor, cursor.copy(command) as copy:
-            yield copy.write_row
+        yield
     except psycopg.Error as exc:
-        # As SQLAlchemy says it where it asks the driver itself: whoever calls knows no driver.
         raise DBAPIError.instance(command, None, exc, psycopg.Error, hide_parameters=True) from exc
 
 

@@ -9,10 +9,10 @@ import structlog
 from pydantic import ValidationError
 from sqlalchemy import Engine
 
-from services.insights.applying import Applied, Projection, apply_run
+from services.insights.applying import Applied, Run, apply_run
 from services.insights.metrics import DATABASE_FAILURES, ROWS, RUN_RECORDS, TRANSACTION_SECONDS
 from services.insights.patience import Patience
-from services.insights.projection import NO_ATTRIBUTES, AttributesKept, project
+from services.insights.projection import NO_ATTRIBUTES, AttributesKept, Projected, project
 from services.insights.schema import create_schema, keep_attributes
 from shared.database import AWAY, trouble
 from shared.streaming.records import Output, Poison, Record
@@ -52,12 +52,12 @@ class Projector:
         A record that can't be read becomes one each time it comes, in the database already or not: had the process
         died between the transaction and the writing of the letter, passing over it would lose it.
         """
-        projections, dead = self._read(run)
-        applied = await self.patience.until_done(lambda: self._apply(projections))
+        reading = _Reading(self._service, self._kept)
+        applied = await self.patience.until_done(lambda: self._apply(Run(run, reading.projected)))
         RUN_RECORDS.observe(len(run))
         for table, rows in applied.rows.items():
             ROWS.labels(table).inc(rows)
-        return dead
+        return reading.dead
 
     def _set_up(self) -> None:
         create_schema(self._engine)
@@ -67,25 +67,38 @@ class Projector:
                 now=sorted(self._kept.names),
             )
 
-    def _read(self, run: Sequence[Record]) -> tuple[list[Projection], list[Output]]:
-        projections: list[Projection] = []
-        dead: list[Output] = []
-        for record in run:
-            try:
-                projected = project(record, self._kept)
-            except (Poison, ValidationError) as exc:
-                projected = None
-                dead.append(dead_letter(record, reason_of(exc), self._service))
-            except Exception as exc:
-                # A fault of ours in this one record; the others are not to wait for its mending.
-                log.exception("could not project", topic=record.topic, partition=record.partition, offset=record.offset)
-                projected = None
-                dead.append(dead_letter(record, f"fault in the service: {type(exc).__name__}", self._service))
-            projections.append(Projection(record.topic, record.partition, record.offset, projected))
-        return projections, dead
-
-    def _apply(self, projections: Sequence[Projection]) -> Applied:
+    def _apply(self, run: Run) -> Applied:
         begun = monotonic()
-        applied = apply_run(self._engine, projections)
+        applied = apply_run(self._engine, run)
         TRANSACTION_SECONDS.observe(monotonic() - begun)
         return applied
+
+
+class _Reading:
+    """Projects the records of a run, and makes a dead letter, one, of each that can't be, however often it is asked."""
+
+    def __init__(self, service: str, kept: AttributesKept) -> None:
+        self._service = service
+        self._kept = kept
+        self._dead: dict[tuple[str, int, int], Output] = {}
+
+    @property
+    def dead(self) -> list[Output]:
+        """The dead letters, in the order of the run."""
+        return list(self._dead.values())
+
+    def projected(self, record: Record) -> Projected | None:
+        """Return what a record becomes; None when it is a dead letter."""
+        place = (record.topic, record.partition, record.offset)
+        if place in self._dead:
+            return None
+        try:
+            return project(record, self._kept)
+        except (Poison, ValidationError) as exc:
+            reason = reason_of(exc)
+        except Exception as exc:
+            # A fault of ours in this one record; the others are not to wait for its mending.
+            log.exception("could not project", topic=record.topic, partition=record.partition, offset=record.offset)
+            reason = f"fault in the service: {type(exc).__name__}"
+        self._dead[place] = dead_letter(record, reason, self._service)
+        return None

@@ -19,9 +19,9 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.insights.app import NAME
-from services.insights.applying import Partition, Projection, apply_run
+from services.insights.applying import Partition, Run, apply_run
 from services.insights.offsets import GroupBusy, LogEnds
-from services.insights.projection import AttributesKept, project, topics_of
+from services.insights.projection import AttributesKept, Projected, project, topics_of
 from services.insights.schema import NewerSchema, create_schema, keep_attributes
 from services.insights.settings import InsightsSettings
 from services.insights.tables import TOLD, attribute_names, metadata
@@ -79,20 +79,27 @@ def rebuild(
         for table in metadata.sorted_tables:
             if table not in (*TOLD, attribute_names):
                 connection.execute(table.delete())
-    unreadable = done = 0
+    unreadable: set[tuple[str, int, int]] = set()
+
+    def projected(record: Record) -> Projected | None:
+        try:
+            return project(record, kept)
+        except (Poison, ValidationError):
+            unreadable.add((record.topic, record.partition, record.offset))
+            return None
+
+    done = 0
     told = monotonic()
     tell(0, sum(ends.values()))
-    for run in _runs(bootstrap_servers, ends):
-        projections = [_projection(record, kept) for record in keys.open_all(run)]
-        apply_run(engine, projections)
-        unreadable += sum(projection.projected is None for projection in projections)
-        done += len(run)
+    for records in _runs(bootstrap_servers, ends):
+        apply_run(engine, Run(keys.open_all(records), projected))
+        done += len(records)
         if monotonic() - told >= _TELL_EVERY_SECONDS:
             told = monotonic()
             tell(done, sum(ends.values()))
     log.set_group(ends)
     tell(done, sum(ends.values()))
-    return unreadable
+    return len(unreadable)
 
 
 def _runs(bootstrap_servers: str, ends: Mapping[Partition, int]) -> Iterator[Sequence[Record]]:
@@ -125,14 +132,6 @@ def _runs(bootstrap_servers: str, ends: Mapping[Partition, int]) -> Iterator[Seq
 def _record(found: Any) -> Record:
     time = datetime.fromtimestamp(found.timestamp / 1000, UTC)
     return Record(found.topic, found.partition, found.offset, found.key, found.value, tuple(found.headers), time)
-
-
-def _projection(record: Record, kept: AttributesKept) -> Projection:
-    try:
-        projected = project(record, kept)
-    except (Poison, ValidationError):
-        projected = None
-    return Projection(record.topic, record.partition, record.offset, projected)
 
 
 class _Telling:

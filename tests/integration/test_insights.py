@@ -18,11 +18,12 @@ import httpx
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from sqlalchemy import Engine
+from sqlalchemy.exc import IntegrityError
 
 from deploy.broker import PROJECT
 from deploy.postgres import Postgres, a_postgres
 from deploy.spawn import LOOPBACK, free_ports, spawn, wait_until
-from services.insights.applying import Projection, apply_run
+from services.insights.applying import Run, apply_run
 from services.insights.forgetting import forget, scrub
 from services.insights.measures.keeping import measure
 from services.insights.projection import TOPICS, project
@@ -110,12 +111,12 @@ class TestReadModelOnPostgres(OnPostgres, ReadModelSuite):
 
     def test_two_processes_that_both_hold_a_partition_count_each_record_once(self, engine: Engine) -> None:
         events = [joined(f"E{n % 20}", n, revision=n) for n in range(200)]
-        run = [Projection(r.topic, r.partition, r.offset, project(r)) for r in logged(*events)]
+        run = logged(*events)
         slices = [run[start : start + 15] for start in range(0, 200, 10)]
 
         def project_all(_: int) -> None:
             for part in slices:
-                apply_run(engine, part)
+                apply_run(engine, Run(part, project, together=4))
 
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(project_all, range(4)))
@@ -123,15 +124,61 @@ class TestReadModelOnPostgres(OnPostgres, ReadModelSuite):
         assert tables["event_counts"] == [(CAREER_EVENTS, 0, "employee.joined", 200, 200)]
         assert tables["progress"] == [(CAREER_EVENTS, 0, 200)]
 
+    @pytest.mark.parametrize("together", [1, 3, 1000])
+    def test_a_run_in_parts_counts_an_event_once_and_keeps_the_newest(
+        self, engine: Engine, together: int, tmp_path: Path
+    ) -> None:
+        once = [joined(f"E{n % 5}", n, revision=n) for n in range(12)]
+        again = [once[3], once[11], joined("E1", 20, revision=20), once[0]]
+        apply_run(engine, Run(logged(*once[:2]), project, together))
+        apply_run(engine, Run(logged(*once, *again), project, together))
+        tables = dump(engine)
+        assert tables["event_counts"] == [(CAREER_EVENTS, 0, "employee.joined", 16, 13)]
+        assert tables["progress"] == [(CAREER_EVENTS, 0, 16)]
+        with opened(f"sqlite:///{tmp_path / 'whole.db'}") as whole:
+            create_schema(whole)
+            apply_run(whole, Run(logged(*once, *again), project))
+            assert tables == dump(whole)
+
+    def test_a_fault_while_the_server_works_leaves_nothing_and_the_connection_as_it_was(self, engine: Engine) -> None:
+        before = dump(engine)
+
+        def faulty(record: Any) -> Any:
+            if record.offset == 4:
+                raise ZeroDivisionError
+            return project(record)
+
+        records = logged(*(joined(f"E{n}") for n in range(6)))
+        for _ in range(3):  # as often as may be: a connection that is lost each time would run the pool dry
+            with pytest.raises(ZeroDivisionError):
+                apply_run(engine, Run(records, faulty, together=2))
+        assert dump(engine) == before
+        assert engine.pool.status().count("Connections in pool: 1") == 1
+        apply_run(engine, Run(records, project, together=2))
+        assert len(dump(engine)["profiles"]) == 6
+
+    def test_what_the_server_refuses_while_we_go_on_is_raised_and_leaves_nothing(self, engine: Engine) -> None:
+        before = dump(engine)
+        records = logged(*(joined(f"E{n}") for n in range(6)))
+        with engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE profiles ADD CONSTRAINT not_e1 CHECK (employee_id <> 'E1')")
+        for together in (1, 3, 1000):
+            with pytest.raises(IntegrityError, match="not_e1"):
+                apply_run(engine, Run(records, project, together))
+        assert dump(engine) == before
+        with engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE profiles DROP CONSTRAINT not_e1")
+        apply_run(engine, Run(records, project, together=2))
+        assert len(dump(engine)["profiles"]) == 6
+
     def test_two_processes_with_different_partitions_do_not_wait_for_each_other_for_ever(self, engine: Engine) -> None:
         cycles = [said(CycleOpened, n, cycle=a_cycle(f"C{n % 7}", title=f"Title {n}")) for n in range(100)]
 
         def project_all(partition: int) -> None:
             ours = sorted(cycles, key=lambda event: hash((partition, event.id)))
             records = [recorded(event, partition=partition, offset=n) for n, event in enumerate(ours)]
-            run = [Projection(r.topic, r.partition, r.offset, project(r)) for r in records]
             for start in range(0, 100, 10):
-                apply_run(engine, run[start : start + 10])
+                apply_run(engine, Run(records[start : start + 10], project))
 
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(project_all, range(4)))
@@ -474,7 +521,7 @@ def test_a_database_of_another_log_is_refused_with_what_to_do(
     engine = open_database(url, "insights")
     create_schema(engine)
     far_ahead = recorded(joined("E1"), offset=10**9)
-    apply_run(engine, [Projection(far_ahead.topic, far_ahead.partition, far_ahead.offset, project(far_ahead))])
+    apply_run(engine, Run([far_ahead], project))
     engine.dispose()
     service = insights(url)
     assert service.exit_code() == 1

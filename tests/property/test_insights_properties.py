@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from services.insights.applying import Projection, apply_run
+from services.insights.applying import Projection, Run, apply_run
 from services.insights.projection import project
 from shared.contracts.base import Contract
 from shared.contracts.career import (
@@ -148,10 +148,6 @@ def a_log(happened: Sequence[Any]) -> list[Record]:
     return log
 
 
-def projections(records: Sequence[Record]) -> list[Projection]:
-    return [Projection(r.topic, r.partition, r.offset, project(r)) for r in records]
-
-
 @contextmanager
 def an_empty_database() -> Iterator[Engine]:
     with tempfile.TemporaryDirectory() as folder:
@@ -166,7 +162,7 @@ def an_empty_database() -> Iterator[Engine]:
 
 def built_in_one_run(log: Sequence[Record]) -> dict[str, list[tuple[Any, ...]]]:
     with an_empty_database() as engine:
-        apply_run(engine, projections(log))
+        apply_run(engine, Run(log, project))
         return dump(engine)
 
 
@@ -184,7 +180,7 @@ def deliver_somehow(engine: Engine, log: Sequence[Record], chance: random.Random
             upto = read[at] + chance.randint(0, 4)
             run += partitions[at][read[at] : upto]
             read[at] = min(upto, len(partitions[at]))
-        apply_run(engine, projections(run))
+        apply_run(engine, Run(run, project, together=chance.randint(1, 5)))
 
 
 @settings(max_examples=60, deadline=None)
@@ -231,13 +227,14 @@ def test_every_record_is_counted_once_whatever_becomes_of_it(happened: list[Cont
 def test_the_chance_in_these_tests_does_deliver_again(seed: int) -> None:
     """A property that never sees a repetition would prove nothing."""
     log = a_log([joined("E1", n % 5, revision=n) for n in range(40)])
-    handed: list[Record] = []
+    handed: list[Projection] = []
     chance = random.Random(seed)
     with an_empty_database() as engine, pytest.MonkeyPatch.context() as patch:
         real = apply_run
 
-        def spy(on: Engine, run: list[Projection]) -> Any:
-            handed.extend(run)  # type: ignore[arg-type]
+        def spy(on: Engine, run: Run) -> Any:
+            for part in run.parts():
+                handed.extend(part)
             return real(on, run)
 
         patch.setattr("tests.property.test_insights_properties.apply_run", spy)

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from sqlalchemy import Engine, select
 
 from services.insights.api import SORTS, make_api
-from services.insights.applying import Projection, apply_run, read_progress
+from services.insights.applying import Run, apply_run, read_progress
 from services.insights.dashboard import Dashboard
 from services.insights.forgetting import forget
 from services.insights.measures.comparing import COMPARISONS, OTHERS, View, blocks, compare, quarter
@@ -242,7 +242,7 @@ def stated(employee: str, on: float = 0, *, offset: int = 0, subject: str = "", 
 
 
 def take_in(engine: Engine, *records: Record, kept: AttributesKept = KEPT) -> None:  # noqa: F811 (not the fixture)
-    apply_run(engine, [Projection(one.topic, one.partition, one.offset, project(one, kept)) for one in records])
+    apply_run(engine, Run(records, lambda record: project(record, kept)))
 
 
 def kept_of(engine: Engine) -> list[tuple[Any, ...]]:  # noqa: F811

@@ -23,7 +23,7 @@ from deploy.broker import PROJECT
 from services.insights import handlers
 from services.insights.answers import Page, Share
 from services.insights.api import make_api
-from services.insights.applying import Projection, apply_run, read_progress
+from services.insights.applying import Run, apply_run, read_progress
 from services.insights.dashboard import Dashboard
 from services.insights.forgetting import forget, scrub
 from services.insights.handlers import Projector
@@ -280,7 +280,7 @@ def logged(*events: Contract) -> list[Record]:
 
 
 def apply(engine: Engine, records: Iterable[Record]) -> None:
-    apply_run(engine, [Projection(r.topic, r.partition, r.offset, project(r)) for r in records])
+    apply_run(engine, Run(list(records), project))
 
 
 def dump(engine: Engine, *, without: Iterable[str] = ()) -> dict[str, list[tuple[Any, ...]]]:
@@ -1049,6 +1049,29 @@ async def test_a_database_that_is_away_holds_the_run_until_it_is_back(
     assert objections == [None, *["the database: Exception: connection refused"] * 2]
     assert projector.patience.objection() is None
     assert [row[0] for row in dump(engine)["profiles"]] == ["E1"]
+
+
+async def test_what_is_unreadable_is_one_dead_letter_however_often_its_run_is_tried(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[int] = []
+
+    def away_at_first(on: Engine, run: Run) -> Any:
+        for _ in run.parts():
+            pass
+        tries.append(1)
+        if len(tries) < 3:
+            raise OperationalError("COMMIT", {}, Exception("connection refused"))
+        return apply_run(on, run)
+
+    monkeypatch.setattr(handlers, "apply_run", away_at_first)
+    records = [recorded(b"{}", offset=0), recorded(joined("E1"), offset=1), recorded(b"[]", offset=2)]
+    letters = await Projector(engine, "insights").handle(records)
+    assert [dict(letter.headers)["dead-offset"] for letter in letters] == [b"0", b"2"]
+    assert dump(engine)["event_counts"] == [
+        (CAREER_EVENTS, 0, "employee.joined", 1, 1),
+        (CAREER_EVENTS, 0, "unreadable", 2, 0),
+    ]
 
 
 async def test_a_stop_does_not_wait_for_a_database_that_is_away(
