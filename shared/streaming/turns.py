@@ -6,7 +6,7 @@ import asyncio
 from time import monotonic
 from typing import Final
 
-TURN_SECONDS: Final = 0.01
+TURN_SECONDS: Final = 0.005
 """So long work may hold the event loop. Heartbeats, HTTP requests and acknowledgements wait meanwhile."""
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from time import sleep
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -12,6 +14,7 @@ from faust.types import TP
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.engine import partition_db
 from shared.engine import store as store_module
 from shared.engine.partition_db import FolderInUse, PartitionDb
 from shared.engine.runs import Run
@@ -166,6 +169,41 @@ async def test_beside_a_folder_that_another_process_keeps_open_an_empty_one_is_b
     store.saved(0, 3)
     store = await stores.opened(0)  # what nobody has open is compared now, and the first knows more
     assert (store.value(0, b"a"), store.persisted_offset(TP("t-changelog", 0))) == (b"1", 7)
+
+
+def test_what_has_to_wait_for_the_disk_waits_where_others_can_run_and_is_written_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        sleep(seconds)
+
+    monkeypatch.setattr(partition_db, "_WRITE_BUFFER", 1 << 16)
+    monkeypatch.setattr(partition_db, "sleep", wait)
+    db = PartitionDb(tmp_path / "0")
+    changes = {b"%06d" % n: os.urandom(1000) for n in range(20_000)}
+    db.write(changes.items(), 7)
+    assert waited  # else this says nothing: RocksDB would have let its writer wait
+    assert (dict(zip(changes, db.get_many(list(changes)), strict=True)), db.offset) == (changes, 7)
+
+
+def test_the_offset_is_not_there_before_all_that_it_covers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    db = PartitionDb(tmp_path / "0")
+    db.write([(b"a", b"1")], 1)
+    real, left = db._write_batch, [2]
+
+    def full(changes: Any) -> None:
+        if left[0] == 0:
+            raise OSError("no space left")
+        left[0] -= 1
+        real(changes)
+
+    monkeypatch.setattr(db, "_write_batch", full)
+    with pytest.raises(OSError, match="no space"):
+        db.write([(b"%d" % n, b"v" * 100_000) for n in range(10)], 2)
+    assert (db.get_many([b"0", b"9"]), db.offset) == ([b"v" * 100_000, None], 1)
 
 
 @pytest.mark.parametrize("torn", ["*.sst", "CURRENT", "MANIFEST-*"])
