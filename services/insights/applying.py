@@ -66,7 +66,7 @@ class Run:
         return frozenset((record.topic, record.partition) for record in self.records)
 
     def parts(self) -> Iterator[Sequence[Projection]]:
-        """Yield the projections, some at a time: few are held, for what memory has to bring up is half their price."""
+        """Yield the projections, some at a time; they are not kept."""
         for start in range(0, len(self.records), self.together):
             yield [
                 Projection(record.topic, record.partition, record.offset, self.projected(record))
