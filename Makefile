@@ -26,7 +26,7 @@ fuzz: venv ## anything at all to the parsers and the HTTP APIs (ARGS="--seconds 
 	$(PYTHON) -m tests.fuzzing $(ARGS)
 
 check: lint promtool ## what takes less than a minute: format, lint, types, unit tests
-	$(PYTHON) -m pytest tests/unit $(ARGS)
+	$(PYTHON) -m pytest tests/unit --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: venv
 	$(PYTHON) -m ruff format --check
