@@ -121,8 +121,8 @@ class UnderWay:
             self._ends.enter_context(driver.pipeline())
             try:
                 self._cursors = [driver.execute(statement) for statement in statements]
-            except BaseException:
-                self._ends.close()
+            except BaseException as exc:  # what the first is refused for may be known while the last is being sent
+                self._ends.__exit__(type(exc), exc, exc.__traceback__)
                 raise
 
     def row_counts(self) -> list[int]:

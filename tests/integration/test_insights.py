@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from deploy.broker import PROJECT
 from deploy.postgres import Postgres, a_postgres
 from deploy.spawn import LOOPBACK, free_ports, spawn, wait_until
 from services.insights.applying import Run, apply_run
+from services.insights.copying import UnderWay
 from services.insights.forgetting import forget, scrub
 from services.insights.measures.keeping import measure
 from services.insights.projection import TOPICS, project
@@ -170,6 +172,27 @@ class TestReadModelOnPostgres(OnPostgres, ReadModelSuite):
             connection.exec_driver_sql("ALTER TABLE profiles DROP CONSTRAINT not_e1")
         apply_run(engine, Run(records, project, together=2))
         assert len(dump(engine)["profiles"]) == 6
+
+    def test_what_is_refused_before_all_is_sent_is_what_is_raised(
+        self, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("CREATE TEMPORARY TABLE few (n int CHECK (n > 0))")
+            driver: Any = connection.connection.driver_connection
+            real, sent = driver.execute, []
+
+            def execute(statement: str) -> Any:
+                if sent:
+                    select.select([driver.fileno()], [], [], 10)  # until the first is answered
+                sent.append(statement)
+                return real(statement)
+
+            monkeypatch.setattr(driver, "execute", execute)
+            with pytest.raises(IntegrityError, match="few_n_check"):
+                UnderWay(connection, ["INSERT INTO few VALUES (-1)", "SELECT 1", "SELECT 2"]).row_counts()
+            monkeypatch.undo()
+            connection.rollback()
+            assert connection.exec_driver_sql("SELECT 1").scalar_one() == 1
 
     def test_two_processes_with_different_partitions_do_not_wait_for_each_other_for_ever(self, engine: Engine) -> None:
         cycles = [said(CycleOpened, n, cycle=a_cycle(f"C{n % 7}", title=f"Title {n}")) for n in range(100)]

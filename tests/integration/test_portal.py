@@ -32,6 +32,8 @@ from shared.contracts.cloudevents import read_feed_event
 from shared.contracts.ids import EmployeeId
 from shared.contracts.outputs import Evidence, PromptFulfilled, PromptOpened, Reason, read_prompt_event
 from shared.portal_links import own_link, prompt_link
+from shared.streaming.reading import read_to_the_end
+from shared.streaming.records import Record
 from shared.streaming.topics import PORTAL_AUDIT, PROMPTS, create_topics, feed_topic
 from shared.transport.webhooks import WebhookKey
 from tests.chromium import a_chromium, barriers
@@ -467,14 +469,8 @@ class Following:
         self._consumer.close()
 
 
-def everything(kafka: Kafka, topic: str) -> list[Any]:
-    consumer = KafkaConsumer(
-        topic, bootstrap_servers=kafka.bootstrap_servers, auto_offset_reset="earliest", consumer_timeout_ms=1000
-    )
-    try:
-        return sorted(consumer, key=lambda record: (record.timestamp, record.offset))
-    finally:
-        consumer.close()
+def everything(kafka: Kafka, topic: str) -> list[Record]:
+    return sorted(read_to_the_end(kafka.bootstrap_servers, topic), key=lambda record: (record.time, record.offset))
 
 
 # -- kills
