@@ -89,14 +89,12 @@ def apply_run(engine: Engine, run: Run) -> Applied:
         sqlalchemy.exc.SQLAlchemyError: the database did not take it; see `shared.database.AWAY` for which
             of these pass.
     """
-    partitions = run.partitions
-    if not partitions:
+    if not run.records:
         return Applied()
     with engine.begin() as connection, closing(_WRITERS[engine.dialect.name](connection)) as writer:
-        applied = Applied(next_offsets=_lock_progress(connection, partitions))
+        applied = Applied(next_offsets=_lock_progress(connection, run.partitions))
         seen: Counter[Type] = Counter()
         types: dict[Digest, Type] = {}
-        takes_back = False
         for part in run.parts():
             fresh = _not_yet_applied(part, applied.next_offsets)
             if not fresh:
@@ -105,14 +103,13 @@ def apply_run(engine: Engine, run: Run) -> Applied:
             digests = {digest: of for digest, of in _digests(fresh).items() if digest not in types}
             writer.write(rows, sorted(digests))
             types |= digests
-            takes_back |= AttributesRow in rows
             for kind, of_kind in rows.items():
                 applied.rows[kind.table.name] += len(of_kind)
             seen.update(_type_of(item) for item in fresh)
         new = writer.new()
         if not seen:
             return applied
-        if takes_back:  # what is taken back is not kept, not even that it was there
+        if AttributesRow.table.name in applied.rows:  # what is taken back is not kept, not even that it was there
             connection.execute(attributes.delete().where(attributes.c.said.is_(None)))
         _count(connection, seen, Counter(types[digest] for digest in new))
         _advance(connection, applied.next_offsets)

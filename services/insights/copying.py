@@ -115,15 +115,12 @@ class UnderWay:
 
     def __init__(self, connection: Connection, statements: Sequence[str]) -> None:
         self._said = "; ".join(statements)
-        self._ends = ExitStack()
         driver = _driver(connection)
-        with _said_by_sqlalchemy(self._said):
-            self._ends.enter_context(driver.pipeline())
-            try:
-                self._cursors = [driver.execute(statement) for statement in statements]
-            except BaseException as exc:  # what the first is refused for may be known while the last is being sent
-                self._ends.__exit__(type(exc), exc, exc.__traceback__)
-                raise
+        with _said_by_sqlalchemy(self._said), ExitStack() as ends:
+            ends.enter_context(driver.pipeline())
+            # What the first is refused for may be known, and raised, while the last is being sent.
+            self._cursors = [driver.execute(statement) for statement in statements]
+            self._ends = ends.pop_all()
 
     def row_counts(self) -> list[int]:
         """Wait for their end; return how many rows each has changed.

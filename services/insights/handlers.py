@@ -89,16 +89,23 @@ class _Reading:
 
     def projected(self, record: Record) -> Projected | None:
         """Return what a record becomes; None when it is a dead letter."""
-        place = (record.topic, record.partition, record.offset)
-        if place in self._dead:
-            return None
         try:
             return project(record, self._kept)
-        except (Poison, ValidationError) as exc:
-            reason = reason_of(exc)
         except Exception as exc:
-            # A fault of ours in this one record; the others are not to wait for its mending.
-            log.exception("could not project", topic=record.topic, partition=record.partition, offset=record.offset)
-            reason = f"fault in the service: {type(exc).__name__}"
-        self._dead[place] = dead_letter(record, reason, self._service)
-        return None
+            place = (record.topic, record.partition, record.offset)
+            if place not in self._dead:
+                self._dead[place] = dead_letter(record, self._reason(record, exc), self._service)
+            return None
+
+    def _reason(self, record: Record, error: Exception) -> str:
+        if isinstance(error, Poison | ValidationError):
+            return reason_of(error)
+        # A fault of ours in this one record; the others are not to wait for its mending.
+        log.error(
+            "could not project",
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            exc_info=error,
+        )
+        return f"fault in the service: {type(error).__name__}"

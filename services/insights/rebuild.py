@@ -79,16 +79,16 @@ def rebuild(
         for table in metadata.sorted_tables:
             if table not in (*TOLD, attribute_names):
                 connection.execute(table.delete())
-    unreadable: set[tuple[str, int, int]] = set()
+    unreadable = done = 0
 
     def projected(record: Record) -> Projected | None:
+        nonlocal unreadable
         try:
             return project(record, kept)
         except (Poison, ValidationError):
-            unreadable.add((record.topic, record.partition, record.offset))
+            unreadable += 1  # once: no run is applied again here
             return None
 
-    done = 0
     told = monotonic()
     tell(0, sum(ends.values()))
     for records in _runs(bootstrap_servers, ends):
@@ -99,7 +99,7 @@ def rebuild(
             tell(done, sum(ends.values()))
     log.set_group(ends)
     tell(done, sum(ends.values()))
-    return len(unreadable)
+    return unreadable
 
 
 def _runs(bootstrap_servers: str, ends: Mapping[Partition, int]) -> Iterator[Sequence[Record]]:

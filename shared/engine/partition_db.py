@@ -21,13 +21,12 @@ _AT_ONCE.no_slowdown = True
 _TOGETHER: Final = 256 * 1024
 """Bytes of a batch. rocksdict (0.3.29) keeps the interpreter's lock while it writes, so that nothing else runs: 20 to
 40 ms for 14 MB, and a tenth of a second where RocksDB makes a writer wait until its buffer is on disk."""
+_STALLED: Final = "Write stall"
+"""What RocksDB says instead of making a writer wait."""
 _STALL_SECONDS: Final = 0.005
 """Until a batch is tried again that RocksDB would have made wait. Meanwhile others have the interpreter."""
 _BLOCK_CACHE: Final = 16 << 20
 """Bytes, for each partition: what is asked for often lies in our own cache, decoded from no block."""
-
-_STALLED: Final = "Write stall"
-"""What RocksDB says instead of making a writer wait."""
 
 log = logging.getLogger(__name__)
 
