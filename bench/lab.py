@@ -170,7 +170,10 @@ def conduct(module: str, arguments: Sequence[str] | None, note: str, measure: Ca
     console = Console(stderr=True)
     try:
         cores = share_cores()
-        tell(this_machine(as_typed(module, sys.argv[1:] if arguments is None else arguments), note))
+        command = as_typed(module, sys.argv[1:] if arguments is None else arguments)
+        if said := os.environ.get("TOPIC_PARTITIONS"):
+            command = f"TOPIC_PARTITIONS={said} {command}"
+        tell(this_machine(command, note))
         return measure(cores, console)
     except (RuntimeError, NotInstalled, BrokerError) as exc:
         console.print(f"{module}: {exc}", style="red", markup=False)

@@ -248,7 +248,12 @@ def share(values: Sequence[float], below: float) -> float:
 
 
 def _tell(name: str, goal: str, what: Offer, figures: Mapping[str, float], pair: int) -> None:
-    size = {"events/s offered": what.rate, "seconds": what.count // what.rate, "people": what.people}
+    size = {
+        "events/s offered": what.rate,
+        "seconds": what.count // what.rate,
+        "people": what.people,
+        "partitions": PARTITIONS,
+    }
     for figure, value in figures.items():
         unit = _UNITS.get(figure, "s")
         tell(Figure(f"latency, to the {goal}", figure, round(value, 5), unit, name, _versions(name), size, pair))

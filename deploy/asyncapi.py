@@ -30,6 +30,7 @@ from shared.streaming.topics import (
     FEED_PREFIX,
     GAPS,
     IDENTITIES,
+    PARTITIONS,
     PEOPLE_CHANGES,
     PERSON_KEYS,
     PORTAL_AUDIT,
@@ -40,6 +41,7 @@ from shared.streaming.topics import (
     SOURCES_RECEIVED,
     SOURCES_ROWS,
     SPONSOR_CHOICES,
+    TopicSpec,
     feed_topic,
 )
 
@@ -102,7 +104,7 @@ def document() -> dict[str, Any]:
             "address": spec.name,
             "description": _about(spec.name),
             "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in found},
-            "bindings": {"kafka": {"topic": spec.name, "partitions": spec.partitions}},
+            "bindings": {"kafka": _binding(spec)},
         }
     return {
         "asyncapi": "3.0.0",
@@ -187,6 +189,13 @@ def _payload(message: Mapping[str, Any]) -> str:
     payload = message["payload"]
     ref = payload.get("$ref") or payload["properties"]["data"]["$ref"]
     return str(ref).removeprefix(_SCHEMAS)
+
+
+def _binding(spec: TopicSpec) -> dict[str, Any]:
+    """Return where the topic is; how many partitions it has only where TOPIC_PARTITIONS does not say so."""
+    return (
+        {"topic": spec.name} if spec.partitions == PARTITIONS else {"topic": spec.name, "partitions": spec.partitions}
+    )
 
 
 def _about(topic: str) -> str:

@@ -32,7 +32,7 @@ from shared.contracts.ids import EmployeeId, EventId, PromptId
 from shared.contracts.outputs import PromptBody, PromptOpened
 from shared.portal_links import own_link
 from shared.prompt_text import render
-from shared.streaming.topics import create_topics
+from shared.streaming.topics import OtherPartitions, create_topics
 
 QUIET_WITHIN_SECONDS: Final = 60
 
@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
             if stays:
                 with contextlib.suppress(KeyboardInterrupt):
                     signal.pause()
-    except (DemoFailed, ServiceError, BrokerError, NotTaken, httpx.HTTPError, KafkaError) as exc:
+    except (DemoFailed, ServiceError, BrokerError, NotTaken, httpx.HTTPError, KafkaError, OtherPartitions) as exc:
         print(f"demo: {exc}\ndemo: the services' logs are in {LOGS.relative_to(PROJECT)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Final
 
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient, OffsetSpec
+from kafka.errors import KafkaError
 from rich.console import Console
 from rich.table import Table
 
@@ -28,7 +31,9 @@ from shared.streaming.topics import (
     PROMPTS,
     SOURCES_RECEIVED,
     SPONSOR_CHOICES,
+    OtherPartitions,
     attributed_topic,
+    check_partitions,
     feed_topic,
     parked_topic,
 )
@@ -98,8 +103,11 @@ def _any(lags: Mapping[str, Mapping[str, int]]) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the lags; exit 0."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.lag", description=__doc__)
+    """Print the lags; exit 0, or 1 where Kafka does not tell them."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.lag",
+        description=f"{__doc__} Exit code 1: Kafka can't be asked, or its topics are others.",
+    )
     parser.add_argument(
         "--bootstrap-servers",
         default=os.environ.get("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:19092"),
@@ -107,11 +115,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--json", action="store_true", help="for programs: {group: {topic: records}}")
     asked = parser.parse_args(arguments)
-    reader = LagReader(asked.bootstrap_servers)
     try:
-        lags = reader.lags(reader.ends())
-    finally:
-        reader.close()
+        check_partitions(asked.bootstrap_servers, {topic for reads in READS.values() for topic in reads})
+        with closing(LagReader(asked.bootstrap_servers)) as reader:
+            lags = reader.lags(reader.ends())
+    except (KafkaError, OtherPartitions) as error:
+        print(f"lag: {str(error) or type(error).__name__}", file=sys.stderr)
+        return 1
     if asked.json:
         print(json.dumps(lags))
         return 0

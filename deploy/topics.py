@@ -20,7 +20,7 @@ from deploy.broker import DEMO_PORT, PROJECT, BrokerError, ExternalBroker
 from deploy.spawn import LOOPBACK
 from shared.processing import read_processing
 from shared.streaming.connection import security
-from shared.streaming.topics import ALL_TOPICS, create_topics
+from shared.streaming.topics import ALL_TOPICS, OtherPartitions, create_topics
 from shared.yaml_files import BadFile
 
 _BROKER_KEEPS_MS: Final = 7 * 24 * 3600 * 1000
@@ -31,8 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line: wait for the broker, create what is missing, say what was created."""
     parser = argparse.ArgumentParser(
         prog="python -m deploy.topics",
-        description="Creates the topics that do not exist yet. Exit code 1: Kafka can't be reached or refuses; 2: the "
-        "record of processing can't be used.",
+        description="Creates the topics that do not exist yet. Exit code 1: Kafka can't be reached or refuses, or "
+        "has a topic of other partitions than TOPIC_PARTITIONS says; 2: that setting, or the record of processing, "
+        "can't be used.",
     )
     parser.add_argument(
         "--retention",
@@ -67,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
         if processing is not None:
             changed = retention_changes(options.bootstrap_servers, processing.retention_ms())
             set_retention(options.bootstrap_servers, changed)
-    except (BrokerError, KafkaError) as error:
+    except (BrokerError, KafkaError, OtherPartitions) as error:
         print(f"topics: {error}", file=sys.stderr)
         return 1
     for name in created:

@@ -8,6 +8,10 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+# Not the default, so that what has the default written into it fails. A cluster of others' may have topics already.
+if "KAFKA_BOOTSTRAP_SERVERS" not in os.environ:
+    os.environ.setdefault("TOPIC_PARTITIONS", "3")
+
 from deploy import spawn
 from deploy.broker import Broker, ExternalBroker, choose_broker
 from deploy.spawn import free_ports

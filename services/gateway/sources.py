@@ -6,14 +6,15 @@ it is the sources service that reads deliveries, and keeps those that it can't r
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 import structlog
 from fastapi import APIRouter, Path, Request
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
@@ -66,9 +67,26 @@ class Doors:
                 SILENT_AFTER.labels(name).set(hours * 3600)
 
 
+class _OfASource(APIRoute):
+    """A route whose endpoint is given the request and the source's name, and answers by itself.
+
+    To find that out for each request, and that nothing is to be validated, took FastAPI a quarter of what the gateway
+    does for a webhook.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        endpoint = self.endpoint
+
+        async def handle(request: Request) -> Response:
+            answer: Response = await endpoint(request, request.path_params["source"])
+            return answer
+
+        return handle
+
+
 def source_router(doors: Doors) -> APIRouter:
     """Return the routes of sources' webhooks."""
-    router = APIRouter()
+    router = APIRouter(route_class=_OfASource)
 
     @router.post(
         "/v1/sources/{source}",

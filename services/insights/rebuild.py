@@ -30,7 +30,7 @@ from shared.service.settings import describe_settings
 from shared.streaming.connection import security
 from shared.streaming.person_keys import BadKeys, Keyring, opened_keyring
 from shared.streaming.records import Poison, Record
-from shared.streaming.topics import PARTITIONS
+from shared.streaming.topics import PARTITIONS, OtherPartitions, check_partitions
 
 RUN_RECORDS = 5000
 """Records of one transaction at most."""
@@ -64,9 +64,11 @@ def rebuild(
         GroupBusy: insights is running; nothing was done.
         Stalled: Kafka gave nothing for half a minute.
         kafka.errors.KafkaError: Kafka is away.
+        OtherPartitions: a topic has more or fewer partitions than TOPIC_PARTITIONS says.
         sqlalchemy.exc.SQLAlchemyError: the database is away, or did not take it.
     """
     topics = topics_of(attributes)
+    check_partitions(bootstrap_servers, topics)
     kept = AttributesKept(frozenset(attributes), keys.is_erased)
     log = LogEnds(bootstrap_servers, NAME, topics)
     create_schema(engine)
@@ -169,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             unreadable = rebuild(
                 engine, settings.kafka_bootstrap_servers, keys, _Telling(), settings.protected_attributes
             )
-    except (GroupBusy, Stalled, KafkaError, BadKeys, NewerSchema, SQLAlchemyError, OSError) as error:
+    except (GroupBusy, Stalled, KafkaError, OtherPartitions, BadKeys, NewerSchema, SQLAlchemyError, OSError) as error:
         said = trouble(error) if isinstance(error, SQLAlchemyError) else str(error) or type(error).__name__
         sys.stderr.write(f"\nrebuild: {said}\n")
         return 1

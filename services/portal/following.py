@@ -24,7 +24,7 @@ from shared.database import trouble
 from shared.streaming.connection import security
 from shared.streaming.person_keys import Keyring
 from shared.streaming.records import Record, as_read
-from shared.streaming.topics import PARTITIONS
+from shared.streaming.topics import PARTITIONS, OtherPartitions, expect_partitions
 
 _LONGEST_RUN: Final = 2000
 _POLL_MS: Final = 250
@@ -81,7 +81,7 @@ class Follower:
             while not self._stopping.is_set():
                 try:
                     self._follow()
-                except (KafkaError, NoTopics, OSError) as exc:
+                except (KafkaError, NoTopics, OtherPartitions, OSError) as exc:
                     self._wait(f"Kafka: {exc or type(exc).__name__}")
                 except SQLAlchemyError as exc:
                     self._wait(f"the read model's file: {trouble(exc)}")
@@ -145,6 +145,8 @@ class Follower:
         missing = sorted(set(TOPICS) - consumer.topics())
         if missing:
             raise NoTopics(f"{', '.join(missing)}: not there; if this goes on: python -m deploy.topics")
+        for topic in TOPICS:
+            expect_partitions(topic, len(consumer.partitions_for_topic(topic)))
         return {(at.topic, at.partition): end for at, end in consumer.end_offsets(partitions).items()}
 
     def _cluster(self) -> str:

@@ -185,7 +185,27 @@ class KafkaSecuritySettings(BaseSettings):
         return context
 
 
-class ServiceSettings(PersonKeySettings, KafkaSecuritySettings):
+class TopicSettings(BaseSettings):
+    """How the topics are cut: the same for every service and every command of a system, for as long as it lives."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+
+    topic_partitions: int = Field(
+        4,
+        validation_alias="TOPIC_PARTITIONS",
+        ge=1,
+        le=100,
+        description="partitions of each topic, so that many workers of a service can share its work; the same "
+        "everywhere, and never changed once topics have been created",
+    )
+
+    @field_validator("topic_partitions", mode="before")
+    @classmethod
+    def _no_number_is_the_default(cls, value: object) -> object:
+        return value or cls.model_fields["topic_partitions"].default  # as a compose file hands on what is not set
+
+
+class ServiceSettings(PersonKeySettings, KafkaSecuritySettings, TopicSettings):
     """The settings all services share. Their names in the environment have no prefix; a service's own have its name."""
 
     kafka_bootstrap_servers: str = Field(

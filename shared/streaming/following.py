@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from shared.streaming.connection import security
 from shared.streaming.person_keys import Keyring
 from shared.streaming.records import as_read
+from shared.streaming.topics import expect_partitions
 
 Learn = Callable[[bytes, bytes | None], None]
 """Takes a record's key and value; None is a tombstone."""
@@ -49,6 +50,7 @@ class Follower:
 
         Raises:
             KafkaError: it can't be read.
+            OtherPartitions: it has more or fewer partitions.
         """
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap_servers,
@@ -64,9 +66,10 @@ class Follower:
         )
         await self._asker.start()
         self._consumer.assign(self._partitions)
-        while not self._consumer.partitions_for_topic(self._topic):
+        while not (there := self._consumer.partitions_for_topic(self._topic)):
             log.info("waiting for a topic", topic=self._topic, do="if this goes on: python -m deploy.topics")
             await asyncio.sleep(0.2)
+        expect_partitions(self._topic, len(there), len(self._partitions))
         await self._consumer.seek_to_beginning(*self._partitions)
         self._reading = asyncio.create_task(self._read(self._consumer))
         await self.catch_up()

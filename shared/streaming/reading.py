@@ -13,7 +13,7 @@ from kafka.errors import KafkaError
 from shared.streaming.connection import security
 from shared.streaming.person_keys import BadKeys, Keyring, KeysAway
 from shared.streaming.records import Record, as_read
-from shared.streaming.topics import PARTITIONS
+from shared.streaming.topics import PARTITIONS, OtherPartitions, expect_partitions
 
 BOOTSTRAP_SECONDS: Final = 5.0
 STALLED_SECONDS: Final = 30.0
@@ -81,7 +81,7 @@ def read_to_the_end(
         although_erased: yield what of an erased person can still be read.
 
     Raises:
-        NotRead: Kafka is away, or has no such topic; or the keys can't be had.
+        NotRead: Kafka is away, or has no such topic, or one of other partitions; or the keys can't be had.
     """
     try:
         for records in _read(bootstrap_servers, topic, partitions, progress):
@@ -92,14 +92,19 @@ def read_to_the_end(
                 yield from (record for record in opened if wanted(record.key))
     except (KeysAway, BadKeys) as exc:
         raise NotRead(f"can't open {topic} at {bootstrap_servers}: {exc}") from exc
+    except OtherPartitions as exc:
+        raise NotRead(f"can't read {topic} at {bootstrap_servers}: {exc}") from exc
     except KafkaError as exc:
         raise NotRead(f"can't read {topic} at {bootstrap_servers}: {exc}. Is Kafka running there?") from exc
 
 
 def _read(bootstrap_servers: str, topic: str, numbers: Sequence[int], progress: Progress) -> Iterator[list[Any]]:
     with closing(KafkaConsumer(bootstrap_servers=bootstrap_servers.split(","), **security(), **_CONSUMER)) as consumer:
-        if not set(numbers) <= (consumer.partitions_for_topic(topic) or set()):
-            raise NotRead(f"Kafka at {bootstrap_servers} has no topic {topic} as it should be: python -m deploy.topics")
+        there = consumer.partitions_for_topic(topic)
+        if not there:
+            raise NotRead(f"Kafka at {bootstrap_servers} has no topic {topic}: python -m deploy.topics")
+        if len(there) > 1 or list(numbers) != [0]:  # some have one, whatever the setting says, and are asked for it
+            expect_partitions(topic, len(there))
         partitions = [TopicPartition(topic, number) for number in numbers]
         consumer.assign(partitions)
         begins, ends = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)

@@ -51,7 +51,14 @@ from shared.streaming.person_keys import Keyring, KeysAway
 from shared.streaming.records import Output, Poison, Record, written_at
 from shared.streaming.sealed_states import CHANGELOG_SUFFIX, Shape
 from shared.streaming.state import KeyedState, SealedAtRest
-from shared.streaming.topics import LARGEST_RECORD, PARTITIONS, changelog, create_topics, dead_topic
+from shared.streaming.topics import (
+    LARGEST_RECORD,
+    PARTITIONS,
+    changelog,
+    check_partitions,
+    create_topics,
+    dead_topic,
+)
 from shared.streaming.turns import Turns
 
 T = TypeVar("T")
@@ -283,7 +290,12 @@ class StreamService:
         return TP(topic, partition) in self._assignment()
 
     async def start(self) -> None:
-        """Start the parts, then the app; records flow when the state has been recovered from its changelogs."""
+        """Start the parts, then the app; records flow when the state has been recovered from its changelogs.
+
+        Raises:
+            OtherPartitions: a topic that is read here has not as many partitions as TOPIC_PARTITIONS says.
+        """
+        await asyncio.to_thread(check_partitions, self.bootstrap_servers, self._topics)
         await asyncio.to_thread(self.keys.start)
         for part in self._parts:
             await part.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -18,13 +19,36 @@ from kafka.errors import (
     UnknownTopicOrPartitionError,
 )
 from kafka.partitioner.default import murmur2
+from pydantic import ValidationError
 
+from shared.service.settings import TopicSettings
 from shared.streaming.connection import security
 
 _AS_THE_BROKER_SAYS: Final = -1
 """Replication factor: the broker's `default.replication.factor` (KIP-464)."""
 
-PARTITIONS: Final = 4
+_BAD_SETTING: Final = 2
+"""Exit code, as of a service whose settings are wrong."""
+
+
+class OtherPartitions(Exception):
+    """A topic has another number of partitions than TOPIC_PARTITIONS says; the message has both and what to do."""
+
+
+def _partitions_of_the_system() -> int:
+    """Return what TOPIC_PARTITIONS says, or end the process as a service ends on a bad setting.
+
+    It is read with this module, and not with a service's other settings: which partition a key lies in is no matter of
+    one service, and can't change while a process lives.
+    """
+    try:
+        return TopicSettings().topic_partitions
+    except ValidationError as exc:
+        print(f"setting TOPIC_PARTITIONS: {exc.errors()[0]['msg']}", file=sys.stderr)  # noqa: T201 (no logs yet)
+        raise SystemExit(_BAD_SETTING) from exc
+
+
+PARTITIONS: Final = _partitions_of_the_system()
 """Partitions of every keyed topic. One number, for an event, its parked copy and the identity it waits for meet in
 one partition, and a key's place must not change while there is state about it."""
 
@@ -60,8 +84,8 @@ LARGEST_RECORD: Final = 4 * 1024 * 1024
 """Bytes of the largest record that a service writes. A source may write as much as a broker takes unasked, which is
 1 MiB; its dead letter, or its parked copy, is that and our headers."""
 LARGEST_BATCH: Final = 16 * 1024 * 1024
-"""Bytes of the largest batch of a changelog, which is what one run changes in a partition. One for each of four
-partitions may share a request, and brokers take 100 MiB (`socket.request.max.bytes`)."""
+"""Bytes of the largest batch of a changelog, which is what one run changes in a partition. Each has a request of its
+own, and brokers take 100 MiB (`socket.request.max.bytes`)."""
 
 _KEEP_FOREVER: Final[Mapping[str, str]] = {"retention.ms": "-1"}
 _KEEP_WHATEVER_THE_SIZE: Final[Mapping[str, str]] = {
@@ -164,6 +188,7 @@ def create_topics(
 
     Raises:
         kafka.errors.KafkaError: the cluster can't be reached or refuses.
+        OtherPartitions: a topic was there, with another number of partitions.
         TimeoutError: some partitions have no leader in time; the message names them.
     """
     until = monotonic() + within
@@ -180,11 +205,42 @@ def create_topics(
             except TopicAlreadyExistsError:  # another process was quicker
                 continue
             created.append(spec.name)
+        _check(admin, [spec.name for spec in specs if spec.partitions == PARTITIONS and spec.name in present])
         while leaderless := _without_leader(admin, [spec.name for spec in specs]):
             if monotonic() > until:
                 raise TimeoutError(f"no leader after {within:.0f} s for {', '.join(leaderless)}: is a broker down?")
             sleep(0.05)
         return created
+
+
+def check_partitions(bootstrap_servers: str, topics: Iterable[str]) -> None:
+    """See that keyed topics have as many partitions as keys are spread over here; those that are missing may be.
+
+    Raises:
+        kafka.errors.KafkaError: the cluster can't be reached or refuses.
+        OtherPartitions: one has not.
+    """
+    with closing(KafkaAdminClient(bootstrap_servers=bootstrap_servers, **security())) as admin:
+        _check(admin, sorted(set(topics) & set(admin.list_topics())))
+
+
+def expect_partitions(topic: str, there: int, wanted: int = PARTITIONS) -> None:
+    """See that a topic has the wanted number of partitions.
+
+    Raises:
+        OtherPartitions: it has not. Its keys would be looked for in the wrong places, and some never read.
+    """
+    if there != wanted:
+        raise OtherPartitions(
+            f"{topic} has {there} partitions, and should have {wanted} as TOPIC_PARTITIONS says: set that to what all "
+            "other processes of this system have; topics that exist keep their number"
+        )
+
+
+def _check(admin: KafkaAdminClient, topics: Sequence[str]) -> None:
+    for topic in admin.describe_topics(topics) if topics else ():
+        if not topic["error_code"]:
+            expect_partitions(topic["name"], len(topic["partitions"]))
 
 
 def _without_leader(admin: KafkaAdminClient, names: Sequence[str]) -> list[str]:

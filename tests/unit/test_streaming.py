@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Coroutine
 from datetime import UTC, datetime
@@ -159,6 +162,29 @@ def test_what_is_joined_by_key_has_the_same_number_of_partitions() -> None:
     # What is in these was never anybody's input.
     ours_alone = {IDENTITIES, READS_AUDIT, SCIM_RESOURCES, SOURCES_CURSORS, SOURCES_ROWS}
     assert all(dead_topic(name) in dead for name in read - ours_alone if not name.endswith((".parked", ".attributed")))
+
+
+@pytest.mark.parametrize(
+    ("setting", "code", "said"),
+    [
+        ("12", 0, "12"),
+        ("", 0, "4"),
+        ("many", 2, "TOPIC_PARTITIONS: Input should be a valid integer"),
+        ("0", 2, "equal to 1"),
+    ],
+)
+def test_how_many_partitions_topics_have_is_a_setting_and_a_wrong_one_ends_the_process(
+    setting: str, code: int, said: str
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", "from shared.streaming.topics import ALL_TOPICS; print(ALL_TOPICS[0].partitions)"],
+        env={**os.environ, "TOPIC_PARTITIONS": setting},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == code, ended.stderr
+    assert said in ended.stdout + ended.stderr
 
 
 def test_parts_of_a_state_have_keys_of_their_own_and_change_together() -> None:
