@@ -12,6 +12,7 @@ import pytest
 
 from deploy.broker import PROJECT, Broker, ExternalBroker
 from deploy.spawn import LOOPBACK, free_ports, wait_until
+from shared.streaming.reading import NotRead, partitions_by_topic, read_to_the_end
 from shared.streaming.topics import PARTITIONS, OtherPartitions, TopicSpec, create_topics
 from tests.scim import TOKEN
 
@@ -27,6 +28,15 @@ def test_a_topic_that_is_there_with_other_partitions_is_refused(kafka: Broker | 
     create_topics(kafka.bootstrap_servers, [TopicSpec(name, partitions=PARTITIONS + 1)])
     with pytest.raises(OtherPartitions, match=f"{name} has {PARTITIONS + 1} partitions, and should have {PARTITIONS} "):
         create_topics(kafka.bootstrap_servers, [TopicSpec(name)])
+
+
+def test_a_topic_of_others_is_read_whole_however_many_partitions_it_has(kafka: Broker | ExternalBroker) -> None:
+    name = f"others-{os.getpid()}"
+    create_topics(kafka.bootstrap_servers, [TopicSpec(name, partitions=PARTITIONS + 2)])
+    there = partitions_by_topic(kafka.bootstrap_servers)[name]
+    assert list(read_to_the_end(kafka.bootstrap_servers, name, there)) == []
+    with pytest.raises(NotRead, match="TOPIC_PARTITIONS"):
+        list(read_to_the_end(kafka.bootstrap_servers, name))
 
 
 def test_services_and_commands_with_another_setting_end_and_say_why(
