@@ -40,7 +40,9 @@ class Prompter(StreamService):
             patience=settings.give_up_after_seconds,
         )
         self.alongside(postman)
-        at_once = 4 * settings.concurrency
+        # Most of those that are begun wait: to be kept before they go out, and for what became of them to be. With four
+        # times what a receiver gets at once, that wait was what held up the others.
+        at_once = 16 * settings.concurrency
         self._courier = Courier(state, self, postman, policy, _now, at_once=at_once, portal=settings.portal)
         self.beside(self._courier.run, self._courier.rest)
         handler = PromptHandler(state, self._courier, policy.channels[0], _now)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from heapq import heappop, heappush
+from time import monotonic
 from typing import Final, NamedTuple, Protocol
 
 import structlog
@@ -36,6 +37,9 @@ from shared.streaming.topics import PROMPTS
 SERVICE: Final = "prompter"
 _SLICE: Final = 200
 """So many sponsors are planned before others get the event loop: some 20 ms."""
+_TURN_SECONDS: Final = 0.05
+"""At least so long from one turn to the next. Each waits for Kafka and for a disk, however little it keeps; without it
+there was one for each few messages that ended."""
 _LOOKS_UP_SECONDS: Final = 0.5
 """How often it is asked whether partitions have come."""
 _REST_SECONDS: Final = 15
@@ -161,8 +165,9 @@ class Courier:
             self._wake_who_is_due()
             self._let_in()
             if self._done or (self._now and self._may_begin()):
+                begun = monotonic()
                 await self._turn()
-                await asyncio.sleep(0)
+                await asyncio.sleep(max(0.0, begun + _TURN_SECONDS - monotonic()))
                 continue
             try:
                 async with asyncio.timeout(self._seconds_to_next()):
