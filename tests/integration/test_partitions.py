@@ -45,7 +45,7 @@ def test_services_and_commands_with_another_setting_end_and_say_why(
     running = {
         of: started(kafka, tmp_path, *of.split())
         for of in (
-            *("services.correlator", "services.people", "services.scim", "services.insights"),
+            *("services.correlator", "services.scim"),  # a stream service, and one that follows a topic
             *("services.insights.rebuild", "deploy.topics", "deploy.lag", "deploy.tracker explain --employee E1"),
         )
     }
