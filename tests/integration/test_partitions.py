@@ -49,7 +49,11 @@ def test_services_and_commands_with_another_setting_end_and_say_why(
             *("services.insights.rebuild", "deploy.topics", "deploy.lag", "deploy.tracker explain --employee E1"),
         )
     }
-    ended = {of: process.communicate(timeout=WITHIN)[0] for of, process in running.items()}
+    try:
+        ended = {of: process.communicate(timeout=WITHIN)[0] for of, process in running.items()}
+    finally:
+        for process in running.values():  # what goes on though it should not must not outlive the test
+            process.kill()
     for of, process in running.items():
         assert process.returncode == 1, ended[of]
         assert SAID in ended[of], ended[of]
