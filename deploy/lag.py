@@ -49,13 +49,15 @@ READS: Final[Mapping[str, tuple[str, ...]]] = {
 """What each consumer group (named as its service) reads."""
 
 
+_TOPICS: Final = sorted({topic for reads in READS.values() for topic in reads})
+
+
 class LagReader:
     """Asks Kafka for consumer lag; holds one admin connection."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers, **security())
-        topics = sorted({topic for reads in READS.values() for topic in reads})
-        self._partitions = [TopicPartition(topic, number) for topic in topics for number in range(PARTITIONS)]
+        self._partitions = [TopicPartition(topic, number) for topic in _TOPICS for number in range(PARTITIONS)]
 
     def close(self) -> None:
         """Close the connection."""
@@ -116,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="for programs: {group: {topic: records}}")
     asked = parser.parse_args(arguments)
     try:
-        check_partitions(asked.bootstrap_servers, {topic for reads in READS.values() for topic in reads})
+        check_partitions(asked.bootstrap_servers, _TOPICS)
         with closing(LagReader(asked.bootstrap_servers)) as reader:
             lags = reader.lags(reader.ends())
     except (KafkaError, OtherPartitions) as error:

@@ -13,7 +13,7 @@ from services.scim.metrics import RESOURCES, UNREADABLE
 from services.scim.schema import Kind, read_resource
 from services.scim.view import View
 from shared.streaming.following import Follower
-from shared.streaming.topics import PARTITIONS, SCIM_RESOURCES
+from shared.streaming.topics import SCIM_RESOURCES
 
 _AGAIN_AFTER_SECONDS = 1.0
 
@@ -42,7 +42,7 @@ class ResourceLog:
     def __init__(self, bootstrap_servers: str, view: View, claims: Claims) -> None:
         self._view = view
         self._claims = claims
-        self._follower = Follower(bootstrap_servers, SCIM_RESOURCES, PARTITIONS, self._learn)
+        self._follower = Follower(bootstrap_servers, SCIM_RESOURCES, self._learn)
         self._trouble: str | None = "reading the log"
 
     def objection(self) -> str | None:

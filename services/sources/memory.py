@@ -8,7 +8,7 @@ from shared.sources.known_rows import read_known_rows
 from shared.sources.polling import Cursor
 from shared.streaming.following import Follower
 from shared.streaming.records import Output
-from shared.streaming.topics import PARTITIONS, SOURCES_CURSORS
+from shared.streaming.topics import SOURCES_CURSORS
 
 
 class KafkaMemory:
@@ -30,7 +30,7 @@ class KafkaMemory:
             if key == name.encode():
                 found = value
 
-        cursors = Follower(self._bootstrap_servers, SOURCES_CURSORS, PARTITIONS, learn)
+        cursors = Follower(self._bootstrap_servers, SOURCES_CURSORS, learn)
         try:
             await cursors.start()  # returns at the end
         finally:

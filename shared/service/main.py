@@ -19,9 +19,8 @@ from pydantic import ValidationError
 from starlette.types import ASGIApp
 
 from shared.service.logs import configure_logs
-from shared.service.settings import ServiceSettings, describe_settings, environment_name
+from shared.service.settings import EXIT_BAD_SETTINGS, ServiceSettings, describe_settings, environment_name
 
-EXIT_BAD_SETTINGS = 2
 EXIT_FAILED = 1
 STOP_GRACE_SECONDS = 10
 """How long open HTTP requests may take to end when the service stops."""

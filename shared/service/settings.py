@@ -11,6 +11,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.contracts.feeds import AttributeName
 
+EXIT_BAD_SETTINGS: Final = 2
+"""How a process ends that can't use its settings."""
+
 _SHORTEST_KEY: Final = 32
 _MASTER_KEY_BYTES: Final = 32
 

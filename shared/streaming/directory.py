@@ -12,7 +12,7 @@ from shared.streaming.following import Follower
 from shared.streaming.metrics import IDENTITIES_KNOWN
 from shared.streaming.names import Names
 from shared.streaming.person_keys import Keyring
-from shared.streaming.topics import IDENTITIES, PARTITIONS
+from shared.streaming.topics import IDENTITIES
 
 log = structlog.get_logger(__name__)
 
@@ -27,7 +27,7 @@ class Directory:
 
     def __init__(self, bootstrap_servers: str, keys: Keyring) -> None:
         self._names = Names()
-        self._follower = Follower(bootstrap_servers, IDENTITIES, PARTITIONS, self._learn, keys)
+        self._follower = Follower(bootstrap_servers, IDENTITIES, self._learn, keys)
 
     def find(self, ref: Ref, at: datetime) -> EmployeeId | None:
         """Return the employee whom `ref`, said at `at`, names, or None."""

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from shared.streaming.connection import security
 from shared.streaming.person_keys import Keyring
 from shared.streaming.records import as_read
-from shared.streaming.topics import expect_partitions
+from shared.streaming.topics import PARTITIONS, expect_partitions
 
 Learn = Callable[[bytes, bytes | None], None]
 """Takes a record's key and value; None is a tombstone."""
@@ -21,23 +21,20 @@ log = structlog.get_logger(__name__)
 
 
 class Follower:
-    """Keeps what is made of a topic up with it.
+    """Keeps what is made of a keyed topic up with it.
 
     Args:
         bootstrap_servers: where Kafka is.
         topic: the topic.
-        partitions: how many it has.
         learn: is given each record that has a key, in the order of its partition; must not raise.
         keys: open what is sealed; None for a topic that never is.
     """
 
-    def __init__(
-        self, bootstrap_servers: str, topic: str, partitions: int, learn: Learn, keys: Keyring | None = None
-    ) -> None:
+    def __init__(self, bootstrap_servers: str, topic: str, learn: Learn, keys: Keyring | None = None) -> None:
         self._keys = keys
         self._bootstrap_servers = bootstrap_servers
         self._topic = topic
-        self._partitions = [TopicPartition(topic, number) for number in range(partitions)]
+        self._partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
         self._learn = learn
         self._consumer: AIOKafkaConsumer | None = None
         self._asker: AIOKafkaConsumer | None = None
@@ -69,7 +66,7 @@ class Follower:
         while not (there := self._consumer.partitions_for_topic(self._topic)):
             log.info("waiting for a topic", topic=self._topic, do="if this goes on: python -m deploy.topics")
             await asyncio.sleep(0.2)
-        expect_partitions(self._topic, len(there), len(self._partitions))
+        expect_partitions(self._topic, len(there))
         await self._consumer.seek_to_beginning(*self._partitions)
         self._reading = asyncio.create_task(self._read(self._consumer))
         await self.catch_up()

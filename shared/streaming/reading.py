@@ -103,9 +103,8 @@ def _read(bootstrap_servers: str, topic: str, numbers: Sequence[int], progress: 
         there = consumer.partitions_for_topic(topic)
         if not there:
             raise NotRead(f"Kafka at {bootstrap_servers} has no topic {topic}: python -m deploy.topics")
-        if (
-            set(numbers) != there
-        ):  # who reads all that there are need not know how many; a cluster has others' topics too
+        # Who reads all that there are need not know how many: a cluster has others' topics too.
+        if set(numbers) != there:
             expect_partitions(topic, len(there))
         partitions = [TopicPartition(topic, number) for number in numbers]
         consumer.assign(partitions)

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache
 from time import monotonic, sleep
-from typing import Final
+from typing import Any, Final
 
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic, OffsetSpec
@@ -21,14 +21,11 @@ from kafka.errors import (
 from kafka.partitioner.default import murmur2
 from pydantic import ValidationError
 
-from shared.service.settings import TopicSettings
+from shared.service.settings import EXIT_BAD_SETTINGS, TopicSettings
 from shared.streaming.connection import security
 
 _AS_THE_BROKER_SAYS: Final = -1
 """Replication factor: the broker's `default.replication.factor` (KIP-464)."""
-
-_BAD_SETTING: Final = 2
-"""Exit code, as of a service whose settings are wrong."""
 
 
 class OtherPartitions(Exception):
@@ -45,7 +42,7 @@ def _partitions_of_the_system() -> int:
         return TopicSettings().topic_partitions
     except ValidationError as exc:
         print(f"setting TOPIC_PARTITIONS: {exc.errors()[0]['msg']}", file=sys.stderr)  # noqa: T201 (no logs yet)
-        raise SystemExit(_BAD_SETTING) from exc
+        raise SystemExit(EXIT_BAD_SETTINGS) from exc
 
 
 PARTITIONS: Final = _partitions_of_the_system()
@@ -205,12 +202,18 @@ def create_topics(
             except TopicAlreadyExistsError:  # another process was quicker
                 continue
             created.append(spec.name)
-        _check(admin, [spec.name for spec in specs if spec.partitions == PARTITIONS and spec.name in present])
-        while leaderless := _without_leader(admin, [spec.name for spec in specs]):
+        names = [spec.name for spec in specs]
+        others = {spec.name for spec in specs if spec.partitions == PARTITIONS}.difference(created)
+        while True:
+            found = _described(admin, names)
+            for name in others & found.keys():
+                expect_partitions(name, len(found[name]))
+            leaderless = _without_leader(admin, names, found)
+            if not leaderless:
+                return created
             if monotonic() > until:
                 raise TimeoutError(f"no leader after {within:.0f} s for {', '.join(leaderless)}: is a broker down?")
             sleep(0.05)
-        return created
 
 
 def check_partitions(bootstrap_servers: str, topics: Iterable[str]) -> None:
@@ -221,31 +224,33 @@ def check_partitions(bootstrap_servers: str, topics: Iterable[str]) -> None:
         OtherPartitions: one has not.
     """
     with closing(KafkaAdminClient(bootstrap_servers=bootstrap_servers, **security())) as admin:
-        _check(admin, sorted(set(topics) & set(admin.list_topics())))
+        present = sorted(set(topics) & set(admin.list_topics()))
+        for name, partitions in _described(admin, present).items():
+            expect_partitions(name, len(partitions))
 
 
-def expect_partitions(topic: str, there: int, wanted: int = PARTITIONS) -> None:
-    """See that a topic has the wanted number of partitions.
+def expect_partitions(topic: str, there: int) -> None:
+    """See that a keyed topic, which has so many partitions, has as many as keys are spread over here.
 
     Raises:
         OtherPartitions: it has not. Its keys would be looked for in the wrong places, and some never read.
     """
-    if there != wanted:
+    if there != PARTITIONS:
         raise OtherPartitions(
-            f"{topic} has {there} partitions, and should have {wanted} as TOPIC_PARTITIONS says: set that to what all "
-            "other processes of this system have; topics that exist keep their number"
+            f"{topic} has {there} partitions, and should have {PARTITIONS} as TOPIC_PARTITIONS says: set that to what "
+            "all other processes of this system have; topics that exist keep their number"
         )
 
 
-def _check(admin: KafkaAdminClient, topics: Sequence[str]) -> None:
-    for topic in admin.describe_topics(topics) if topics else ():
-        if not topic["error_code"]:
-            expect_partitions(topic["name"], len(topic["partitions"]))
+def _described(admin: KafkaAdminClient, names: Sequence[str]) -> dict[str, list[Any]]:
+    """Return the partitions of those of the topics that the cluster knows, as it describes them."""
+    return {topic["name"]: topic["partitions"] for topic in admin.describe_topics(names) if not topic["error_code"]}
 
 
-def _without_leader(admin: KafkaAdminClient, names: Sequence[str]) -> list[str]:
+def _without_leader(
+    admin: KafkaAdminClient, names: Sequence[str], found: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> list[str]:
     """Return the partitions, as `topic/partition`, or whole topics, that can't be written now."""
-    found = {topic["name"]: topic["partitions"] for topic in admin.describe_topics(names) if not topic["error_code"]}
     missing = [name for name in names if name not in found]
     leaderless = [
         f"{name}/{partition['partition_index']}"
